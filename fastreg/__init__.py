@@ -1,0 +1,1 @@
+"""fastreg: a Docker/OCI registry for one strong machine that feeds a swarm of hosts."""

@@ -1,0 +1,127 @@
+"""`/v2/<name>/blobs/<digest>`: distribution-spec, "Pulling blobs", "Deleting Blobs"."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import partial
+
+from fastreg.api.call import Call
+from fastreg.api.http import FileBody, Headers, Readable, Request, Response
+from fastreg.api.ranges import parse_range
+from fastreg.errors import RangeInvalid
+from fastreg.oci.digest import Digest
+from fastreg.registry.blobs import Blobs
+
+OCTETS = "application/octet-stream"
+_IMMUTABLE = ("Cache-Control", "max-age=31536000")
+
+
+def get_blob(call: Call) -> Response:
+    digest, blobs = call.digest, call.repository.blobs
+    size = blobs.size(digest)
+    headers: Headers = [
+        ("Docker-Content-Digest", str(digest)),
+        ("ETag", f'"{digest}"'),
+        ("Accept-Ranges", "bytes"),
+        _IMMUTABLE,
+    ]
+    if has_etag(call.request.header("If-None-Match"), str(digest)):
+        return Response(304, headers)
+    ranges = _wanted_ranges(call.request, digest, size)
+    if ranges is None:
+        return _whole(call, digest, size, headers)
+    if not ranges:
+        raise RangeInvalid(
+            f"the blob has {size} bytes", headers=[("Content-Range", f"bytes */{size}")]
+        )
+    if len(ranges) == 1:
+        return _one_range(blobs, digest, size, ranges[0], headers)
+    return _several_ranges(blobs, digest, size, ranges, headers)
+
+
+def delete_blob(call: Call) -> Response:
+    call.repository.blobs.delete(call.digest)
+    return Response(202)
+
+
+def has_etag(header: str, digest: str) -> bool:
+    """Whether an `If-None-Match` names the digest (weak comparison, RFC 9110, 13.1.2)."""
+    tags = [t.strip().removeprefix("W/").strip('"') for t in header.split(",")]
+    return digest in tags or "*" in tags
+
+
+def _wanted_ranges(request: Request, digest: Digest, size: int) -> list[tuple[int, int]] | None:
+    """Return the ranges to send, None for the whole blob. A `Range` is for GET alone (RFC
+    9110, 14.2)."""
+    header = request.header("Range") if request.method == "GET" else ""
+    condition = request.header("If-Range")
+    if not header or (condition and condition.strip() != f'"{digest}"'):
+        return None
+    return parse_range(header, size)
+
+
+def _whole(call: Call, digest: Digest, size: int, headers: Headers) -> Response:
+    headers += [("Content-Type", OCTETS), ("Content-Length", str(size))]
+    if call.request.method == "HEAD":
+        return Response(200, headers)
+    return Response(200, headers, FileBody([call.repository.blobs.open(digest)]))
+
+
+def _one_range(
+    blobs: Blobs, digest: Digest, size: int, wanted: tuple[int, int], headers: Headers
+) -> Response:
+    offset, length = wanted
+    headers += [("Content-Type", OCTETS), ("Content-Range", _content_range(offset, length, size))]
+    return Response(206, headers, FileBody([blobs.open(digest, offset, length)]))
+
+
+def _several_ranges(
+    blobs: Blobs, digest: Digest, size: int, ranges: list[tuple[int, int]], headers: Headers
+) -> Response:
+    """RFC 9110, section 14.6: one part a range, in the order asked for."""
+    boundary = secrets.token_hex(12)
+    pieces: list[bytes | Readable] = []
+    whole = blobs.open(digest)
+    for offset, length in ranges:
+        content_range = _content_range(offset, length, size)
+        head = f"\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\n"
+        pieces.append(f"{head}Content-Range: {content_range}\r\n\r\n".encode())
+        pieces.append(_Part(whole, partial(blobs.open, digest), offset, length))
+    pieces.append(f"\r\n--{boundary}--\r\n".encode())
+    headers.append(("Content-Type", f"multipart/byteranges; boundary={boundary}"))
+    return Response(206, headers, FileBody(pieces))
+
+
+class _Part:
+    """One of several ranges of a blob. All share one file: an answer must not cost a worker
+    a descriptor a range. A server that cannot send from it opens them one after the other."""
+
+    def __init__(
+        self, whole: Readable, open_range: Callable[[int, int], Readable], offset: int, length: int
+    ) -> None:
+        self._whole = whole
+        self._open_range = open_range
+        self._range: Readable | None = None
+        self.offset = offset
+        self.length = length
+
+    def fileno(self) -> int | None:
+        return self._whole.fileno()
+
+    def read(self, max_bytes: int) -> bytes:
+        if self._range is None:
+            self._range = self._open_range(self.offset, self.length)
+        data = self._range.read(max_bytes)
+        if not data:
+            self._range.close()
+        return data
+
+    def close(self) -> None:
+        self._whole.close()
+        if self._range:
+            self._range.close()
+
+
+def _content_range(offset: int, length: int, size: int) -> str:
+    return f"bytes {offset}-{offset + length - 1}/{size}"

@@ -1,0 +1,168 @@
+"""A request read from a WSGI environ, and the answer to it. No protocol of registries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl
+
+from fastreg.errors import BodyIncomplete, BodyTimeout, LengthRequired, RequestInvalid
+
+Headers = list[tuple[str, str]]
+_MAX_QUERY_FIELDS: Final = 200
+_ITERATE_BYTES: Final = 256 << 10
+
+
+class RequestBody:
+    """The body as a source of bytes; a client that fails raises the error it deserves.
+
+    Not every WSGI server ends the body by itself: nothing is read past `length`.
+    """
+
+    def __init__(self, source: Any, length: int | None) -> None:
+        self._source = source
+        self._left = length
+
+    def read(self, max_bytes: int, /) -> bytes:
+        """Return 1..max_bytes bytes, b"" at the true end.
+
+        Raises BodyTimeout and BodyIncomplete; nothing is made up for what did not come.
+        """
+        wanted = max_bytes if self._left is None else min(max_bytes, self._left)
+        data = self._receive(wanted) if wanted else b""
+        if self._left is not None:
+            if wanted and not data:
+                raise BodyIncomplete(f"{self._left} bytes are missing")
+            self._left -= len(data)
+        return data
+
+    def _receive(self, max_bytes: int) -> bytes:
+        try:
+            data: bytes = self._source.read(max_bytes)
+        except TimeoutError:
+            raise BodyTimeout("send the body without pauses") from None
+        except OSError as e:
+            raise BodyIncomplete(e.strerror or str(e)) from None
+        return data
+
+
+class Request:
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path: str = environ.get("PATH_INFO", "")
+
+    @cached_property
+    def body(self) -> RequestBody:
+        return RequestBody(self.environ["wsgi.input"], self.content_length)
+
+    def header(self, name: str) -> str:
+        """Return the header's value, several joined by commas, "" where there is none."""
+        value: str = self.environ.get("HTTP_" + name.upper().replace("-", "_"), "")
+        return value
+
+    @property
+    def content_type(self) -> str:
+        value: str = self.environ.get("CONTENT_TYPE", "")
+        return value
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length; None for a chunked body. Raises RequestInvalid and
+        LengthRequired."""
+        text: str = self.environ.get("CONTENT_LENGTH") or ""
+        if not text:
+            if "HTTP_TRANSFER_ENCODING" not in self.environ:
+                return 0
+            if not self.environ.get("wsgi.input_terminated"):
+                raise LengthRequired("this server does not tell where a chunked body ends")
+            return None
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
+            raise RequestInvalid(f"Content-Length {text[:40]!r} is not a number")
+        return int(text)
+
+    @property
+    def has_body(self) -> bool:
+        return self.content_length != 0
+
+    @cached_property
+    def query(self) -> dict[str, list[str]]:
+        try:
+            pairs = parse_qsl(
+                self.environ.get("QUERY_STRING", ""),
+                keep_blank_values=True,
+                max_num_fields=_MAX_QUERY_FIELDS,
+            )
+        except ValueError as e:
+            raise RequestInvalid(f"query string: {e}") from None
+        fields: dict[str, list[str]] = {}
+        for name, value in pairs:
+            fields.setdefault(name, []).append(value)
+        return fields
+
+    def parameter(self, name: str) -> str:
+        """Return the query parameter's first value, "" where there is none."""
+        return self.query.get(name, [""])[0]
+
+
+class Readable(Protocol):
+    """An open range of stored bytes, as the domain hands it out."""
+
+    offset: int
+    length: int
+
+    def read(self, max_bytes: int) -> bytes: ...
+    def fileno(self) -> int | None: ...
+    def close(self) -> None: ...
+
+
+class FileBody:
+    """A body of open ranges and the bytes between them.
+
+    A server that knows `segments` sends the files' bytes without reading them; for any
+    other this iterates to the same bytes. Whoever sends it calls `close`.
+    """
+
+    def __init__(self, pieces: list[bytes | Readable]) -> None:
+        self._pieces = pieces
+
+    @property
+    def segments(self) -> list[bytes | tuple[int, int, int]] | None:
+        """The pieces as bytes and (fd, offset, length); None where one is not a file."""
+        segments: list[bytes | tuple[int, int, int]] = []
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                segments.append(piece)
+            elif (fd := piece.fileno()) is not None:
+                segments.append((fd, piece.offset, piece.length))
+            else:
+                return None
+        return segments
+
+    def __len__(self) -> int:
+        """Bytes of the whole body."""
+        return sum(len(p) if isinstance(p, bytes) else p.length for p in self._pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            while data := piece.read(_ITERATE_BYTES):
+                yield data
+
+    def close(self) -> None:
+        for piece in self._pieces:
+            if not isinstance(piece, bytes):
+                piece.close()
+
+
+@dataclass(slots=True)
+class Response:
+    """`Content-Length` is the body's, unless the headers already say otherwise."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes | FileBody = b""

@@ -1,0 +1,1 @@
+"""OCI values: pure, no I/O."""

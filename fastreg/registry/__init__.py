@@ -1,0 +1,1 @@
+"""The domain: repositories, blobs, manifests, tags. No HTTP, no sockets."""

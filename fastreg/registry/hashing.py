@@ -1,0 +1,39 @@
+"""Streaming digests: the C core's, whose state can be stored, and blake3, whose cannot."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from blake3 import blake3
+
+from fastreg.fastlane import Sha256, Sha512
+from fastreg.oci.digest import Digest, Hasher
+from fastreg.registry.store import Store
+
+READ_BYTES: Final = 1 << 20
+
+RESUMABLE: Final[dict[str, type[Sha256] | type[Sha512]]] = {"sha256": Sha256, "sha512": Sha512}
+"""The algorithms whose state is stored with an upload (Go's serialisation)."""
+
+
+class Source(Protocol):
+    """What arrives piece by piece: a request's body, or a stored object."""
+
+    def read(self, max_bytes: int, /) -> bytes:
+        """Return 1..max_bytes bytes, b"" at the end."""
+
+
+def new_hasher(algorithm: str) -> Hasher:
+    """Return a hasher of nothing yet."""
+    resumable = RESUMABLE.get(algorithm)
+    return resumable() if resumable else blake3()
+
+
+def hash_rest(store: Store, hasher: Hasher, source: Source) -> None:
+    """Feed `source` to `hasher` to its end, off the event loop."""
+    while data := source.read(READ_BYTES):
+        store.off_loop(hasher.update, data)
+
+
+def digest_now(algorithm: str, hasher: Hasher) -> Digest:
+    return Digest(algorithm, hasher.hexdigest())

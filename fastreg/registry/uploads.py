@@ -1,0 +1,223 @@
+"""Upload sessions of one repository: bytes that arrive in pieces and become a blob.
+
+A session exists while its `startedat` and its data do. The data is all that is needed to go
+on; a hash state only saves reading it again. So the order is: bytes, then their state.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import NoReturn
+
+from fastreg.errors import BlobUploadUnknown, DigestInvalid, UploadOutOfOrder
+from fastreg.oci.digest import Digest
+from fastreg.registry import paths
+from fastreg.registry.blobs import Blobs
+from fastreg.registry.content import stored_size
+from fastreg.registry.hashing import Source, digest_now, hash_rest, new_hasher
+from fastreg.registry.hashstates import HashStates
+from fastreg.registry.session import Session
+from fastreg.registry.store import Store, log
+from fastreg.storage.base import Writer
+from fastreg.storage.errors import Busy, NotFound, StorageError
+
+
+class Uploads:
+    def __init__(self, store: Store, name: str, blobs: Blobs) -> None:
+        self._store = store
+        self._name = name
+        self._blobs = blobs
+
+    def start(self, algorithm: str = "sha256") -> str:
+        """Begin a session and return its id. `algorithm` is what is hashed while receiving;
+        a digest of another one is computed at the end.
+
+        A session survives a power cut from its first bytes on: an empty one has nothing to
+        lose. What is made for it on the way is durable for what follows.
+        """
+        upload_id = str(uuid.uuid4())
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        driver = self._store.driver
+        driver.put(paths.upload_started_at(self._name, upload_id), now.encode())
+        self._states(upload_id).start(algorithm)
+        driver.writer(paths.upload_data(self._name, upload_id), append=False).close()
+        return upload_id
+
+    def size(self, upload_id: str) -> int:
+        """Return the bytes that the session holds. Raises BlobUploadUnknown."""
+        self._check_exists(upload_id)
+        try:
+            return self._store.driver.stat(paths.upload_data(self._name, upload_id)).size
+        except NotFound:
+            raise self._unknown(upload_id) from None
+
+    def append(
+        self, upload_id: str, body: Source, *, start: int | None, length: int | None = None
+    ) -> int:
+        """Append `body` and return the session's new size, durable.
+
+        `start` is where the body must belong, None for wherever the session ends; `length`
+        is what it must bring, None for whatever comes. Whatever the failure, bytes that
+        arrived in order are kept. Raises UploadOutOfOrder, also while another writer is at
+        it, BlobUploadUnknown and SizeInvalid.
+        """
+        with self._writer(upload_id) as writer:
+            states = self._states(upload_id, writer.size)
+            _check_start(writer, start)
+            hasher = states.resume_running(writer.size)
+            session = Session(self._store, writer, states, hasher)
+            session.receive(body, length)
+            session.save()
+            return writer.size
+
+    def finish(
+        self,
+        upload_id: str,
+        body: Source,
+        digest: Digest,
+        *,
+        start: int | None,
+        length: int | None = None,
+    ) -> None:
+        """Append `body` as `append` does, verify `digest`, and make the bytes a blob of the
+        repository: durable, blob before link.
+
+        Content of another digest ends the session with DigestInvalid. For a session that is
+        over, all that counts is whether the repository has the blob: the answer may have
+        been lost.
+        """
+        try:
+            with self._writer(upload_id) as writer:
+                states = self._states(upload_id, writer.size)
+                _check_start(writer, start)
+                resumed = writer.size > 0
+                hasher = states.resume(digest.algorithm, writer.size)
+                Session(self._store, writer, states, hasher).receive(body, length)
+                actual = digest_now(digest.algorithm, hasher)
+                if actual != digest and resumed:
+                    # A stored state may be wrong; the bytes decide before they are deleted.
+                    actual = self._hash_all(upload_id, digest.algorithm)
+                if actual != digest:
+                    self._refuse(upload_id, writer, states, actual, digest)
+                verified = paths.upload_verified(self._name, upload_id)
+                self._store.write_link(verified, digest, durable=False)
+                writer.commit(paths.blob_data(digest))
+        except BlobUploadUnknown:
+            if self._blobs.has(digest):
+                self._blobs.settle(digest)
+                return
+            if not self._has_committed(upload_id, digest):
+                raise
+            self._store.driver.sync(paths.blob_data(digest))
+            states = self._states(upload_id)
+        self._blobs.link(digest)
+        self._forget(upload_id, states)
+
+    def push(self, body: Source, digest: Digest) -> None:
+        """Take a whole blob in one go; a failure leaves nothing. Raises as `finish`."""
+        upload_id = self.start(digest.algorithm)
+        try:
+            self.finish(upload_id, body, digest, start=0)
+        except BaseException:
+            # Nobody was told of this session, so nobody can go on with it.
+            try:
+                self.cancel(upload_id)
+            except BlobUploadUnknown:
+                pass  # ended by the wrong digest that is about to be told
+            except StorageError as e:
+                log.warning("upload not tidied", upload=upload_id, reason=str(e))
+            raise
+
+    def _has_committed(self, upload_id: str, digest: Digest) -> bool:
+        """Whether an earlier `finish` of the session was cut short between blob and link."""
+        verified = self._store.read_link(paths.upload_verified(self._name, upload_id))
+        return verified == digest and stored_size(self._store, digest) is not None
+
+    def cancel(self, upload_id: str) -> None:
+        """End the session and delete its bytes. Raises BlobUploadUnknown, and
+        UploadOutOfOrder while a writer is at it."""
+        with self._writer(upload_id) as writer:
+            self._discard(upload_id, writer, self._states(upload_id))
+
+    def _hash_all(self, upload_id: str, algorithm: str) -> Digest:
+        hasher = new_hasher(algorithm)
+        with self._store.driver.open(paths.upload_data(self._name, upload_id)) as data:
+            hash_rest(self._store, hasher, data)
+        return digest_now(algorithm, hasher)
+
+    def _refuse(
+        self,
+        upload_id: str,
+        writer: Writer,
+        states: HashStates,
+        actual: Digest,
+        expected: Digest,
+    ) -> NoReturn:
+        size = writer.size
+        self._discard(upload_id, writer, states)
+        raise DigestInvalid(
+            {
+                "provided": str(expected),
+                "actual": str(actual),
+                "size": size,
+                "reason": "the content received has another digest; upload it again",
+            }
+        )
+
+    def _check_exists(self, upload_id: str) -> None:
+        if not self._store.exists(paths.upload_started_at(self._name, upload_id)):
+            raise self._unknown(upload_id)
+
+    def _unknown(self, upload_id: str) -> BlobUploadUnknown:
+        return BlobUploadUnknown({"upload": upload_id, "repository": self._name})
+
+    def _writer(self, upload_id: str) -> Writer:
+        """Open the session's only writer; `startedat` is looked at under its lock, so that
+        a session that just ended is not begun again."""
+        try:
+            key = paths.upload_data(self._name, upload_id)
+            writer = self._store.driver.writer(key, append=True)
+        except NotFound:
+            raise self._unknown(upload_id) from None
+        except Busy:
+            raise UploadOutOfOrder(
+                self.size(upload_id), "another request is writing to this session"
+            ) from None
+        try:
+            self._check_exists(upload_id)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    def _states(self, upload_id: str, size: int | None = None) -> HashStates:
+        """Return the session's hash states; with `size`, those of that many bytes at most."""
+        states = HashStates(self._store, self._name, upload_id)
+        if size is not None:
+            states.drop_beyond(size)
+        return states
+
+    def _discard(self, upload_id: str, writer: Writer, states: HashStates) -> None:
+        self._forget(upload_id, states)
+        writer.abort()
+
+    def _forget(self, upload_id: str, states: HashStates) -> None:
+        """Delete what belongs to the session beside its data. What stays, or comes back after
+        a power cut, is no session and left to the purge."""
+        for key in (
+            paths.upload_started_at(self._name, upload_id),
+            paths.upload_verified(self._name, upload_id),
+        ):
+            try:
+                self._store.delete_if_there(key, durable=False)
+            except StorageError as e:
+                log.warning("upload not tidied", upload=upload_id, reason=str(e))
+        states.delete_all()
+
+
+def _check_start(writer: Writer, start: int | None) -> None:
+    if start is not None and start != writer.size:
+        raise UploadOutOfOrder(
+            writer.size, f"the body starts at {start}, the session holds {writer.size} bytes"
+        )

@@ -1,0 +1,1 @@
+"""Sockets and processes; knows a WSGI callable and nothing of registries."""

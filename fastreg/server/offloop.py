@@ -1,0 +1,55 @@
+"""Work that may block, in threads beside the event loop.
+
+Downloads have threads of their own: a disk that is slow to read does not keep a push from
+its fsync, nor the other way round. A thread that hangs does not keep the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import gevent
+from gevent.hub import Hub
+from gevent.threadpool import ThreadPool
+
+T = TypeVar("T")
+
+MAX_THREADS: Final = 32
+"""Enough for as many slow fsyncs at once; threads are made as they are needed."""
+MAX_READ_THREADS: Final = 8
+"""Reads of a megabyte: more at once make a disk seek, not read."""
+
+
+def run_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
+    """Call `fn(*args)` in a thread while other greenlets run; return or raise as it does."""
+    pool = gevent.get_hub().threadpool
+    if pool.maxsize < MAX_THREADS:
+        pool.maxsize = MAX_THREADS
+    return _apply(pool, fn, args)
+
+
+def read_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
+    """As `run_in_thread`, in the threads of the downloads."""
+    return _apply(_reading_pool(gevent.get_hub()), fn, args)
+
+
+@lru_cache(maxsize=1)
+def _reading_pool(hub: Hub) -> ThreadPool:
+    return ThreadPool(MAX_READ_THREADS, hub)
+
+
+def _apply(pool: ThreadPool, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+    result, error = pool.apply(_call, (fn, args))
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
+
+
+def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """The outcome as a value: an exception that left the thread would be printed."""
+    try:
+        return fn(*args), None
+    except BaseException as error:
+        return None, error

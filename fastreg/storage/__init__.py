@@ -1,0 +1,1 @@
+"""Storage drivers: bytes under keys, and what each guarantees."""

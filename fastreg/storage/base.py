@@ -1,0 +1,177 @@
+"""The storage driver: bytes under keys, with the guarantees every driver gives.
+
+A key is `/`-separated segments below the driver's root and passes `check_key` on its way
+in. No call blocks the event loop: a driver that waits for a device does so through the
+`OffLoop` that it was made with.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from fastreg.storage.errors import InvalidKey
+
+T = TypeVar("T")
+
+ABSENT: Final = "absent"
+"""The `if_version` of a put that must create: no version of any driver equals it."""
+
+MAX_KEY_BYTES: Final = 3072
+MAX_SEGMENT_BYTES: Final = 255
+_SEGMENT = re.compile(r"[A-Za-z0-9._-]+\Z")
+
+
+class OffLoop(Protocol):
+    """Runs `fn(*args)` where blocking is allowed; returns or raises what it did."""
+
+    def __call__(self, fn: Callable[..., T], /, *args: Any) -> T: ...
+
+
+def run_inline(fn: Callable[..., T], /, *args: Any) -> T:
+    """The `OffLoop` of a program without an event loop."""
+    return fn(*args)
+
+
+def is_segment(name: str) -> bool:
+    """Whether `name` can stand between two slashes of a key."""
+    return (
+        _SEGMENT.match(name) is not None
+        and name not in (".", "..")
+        and len(name) <= MAX_SEGMENT_BYTES
+    )
+
+
+def check_key(key: str) -> str:
+    """Return `key`, or raise InvalidKey: the one gate that every key passes."""
+    if len(key) > MAX_KEY_BYTES:
+        raise InvalidKey(key[:80], f"longer than {MAX_KEY_BYTES} bytes")
+    for segment in key.split("/"):
+        if not is_segment(segment):
+            raise InvalidKey(key[:200], f"{segment[:80]!r} is not a valid key segment")
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    size: int
+    modified: float
+    """Unix seconds."""
+    version: str
+    """Opaque; differs after every put under the same key."""
+
+
+class Readable(AbstractContextManager["Readable"], ABC):
+    """An open object, or a range of one. Reads what was there when it was opened, also
+    after the key is deleted or replaced."""
+
+    size: int
+    """Bytes of the whole object, not of the range."""
+    offset: int
+    length: int
+    """The range, cut to the object's end."""
+
+    @abstractmethod
+    def read(self, max_bytes: int) -> bytes:
+        """Return the next 1..max_bytes bytes of the range, b"" at its end."""
+
+    @abstractmethod
+    def fileno(self) -> int | None:
+        """The file descriptor whose bytes offset..offset+length are the range, for
+        `sendfile`; None where the driver has no files. Closed by `close`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the object; closing twice is fine."""
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Writer(AbstractContextManager["Writer"], ABC):
+    """The one open writer of a key; leaving the `with` block closes it, bytes kept."""
+
+    size: int
+    """Bytes under the key, those of earlier writers included."""
+
+    @abstractmethod
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append all of `data`. Raises NoSpace, with `size` telling what was kept."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Make the `size` bytes durable. A failure may have lost any of them: `size` tells
+        what is kept, also after `commit`."""
+
+    @abstractmethod
+    def commit(self, final_key: str) -> None:
+        """Move the bytes under `final_key`, atomically and durably, and close.
+
+        What is already there is replaced: it may be damaged, and these bytes are verified.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Delete the key, and close."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the key for other writers, bytes kept; closing twice is fine."""
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Driver(ABC):
+    """Objects under keys. Every method may raise StorageError and InvalidKey."""
+
+    @abstractmethod
+    def stat(self, key: str) -> Stat:
+        """Describe the object. Raises NotFound."""
+
+    @abstractmethod
+    def get(self, key: str, max_bytes: int) -> bytes:
+        """Return a small object whole. Raises NotFound, and StorageError when it is
+        larger than `max_bytes`."""
+
+    @abstractmethod
+    def put(
+        self, key: str, data: bytes, *, if_version: str | None = None, durable: bool = True
+    ) -> None:
+        """Store `data` under `key`, atomically: readers see the old object or the new one.
+
+        Durable when it returns, unless `durable` is false: for a state that can be rebuilt.
+        With `if_version`, the object must have that version (`ABSENT`: must not exist)
+        at the moment of the change, else Conflict. Raises NoSpace, nothing changed.
+        """
+
+    @abstractmethod
+    def delete(self, key: str, *, if_version: str | None = None, durable: bool = True) -> None:
+        """Delete the object. Raises NotFound, and Conflict as `put` does.
+
+        Durable when it returns, unless `durable` is false: for what may as well come back.
+        """
+
+    @abstractmethod
+    def sync(self, key: str) -> None:
+        """Make the object durable, whoever stored it and did not wait. Raises NotFound."""
+
+    @abstractmethod
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        """Yield the names directly below `prefix` that sort after `after`, bytewise
+        sorted, each once: `a/b` and `a/c/d` give `b` and `c` below `a`. None for a
+        prefix under which nothing is stored. The empty prefix is the driver's root."""
+
+    @abstractmethod
+    def open(self, key: str, offset: int = 0, length: int | None = None) -> Readable:
+        """Open the object, or `length` bytes of it from `offset`. Raises NotFound."""
+
+    @abstractmethod
+    def writer(self, key: str, *, append: bool) -> Writer:
+        """Open the key's only writer: on what is there with `append` (NotFound when
+        nothing is), else on a new, empty object. Raises Busy while another is open.
+        A writer is released when its process dies, whatever the way."""

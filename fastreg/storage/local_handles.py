@@ -1,0 +1,215 @@
+"""Open objects of LocalDriver: readers, and the one writer of a key."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from contextlib import suppress
+from typing import Final
+
+from fastreg.storage import local_files
+from fastreg.storage.base import OffLoop, Readable, Writer
+from fastreg.storage.errors import NotFound, StorageError
+from fastreg.storage.local_directories import Directories, sync_directory
+from fastreg.storage.local_errors import DiskErrors
+
+_NOT_WITHOUT_WAITING: Final = (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class Descriptor:
+    """A file descriptor that closes when its last user is done with it.
+
+    A greenlet that is killed while it waits leaves its call behind in a thread. To close
+    the number below that call could make it read or write another file; what the call
+    opens for nobody closes with its last reference.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._guard = threading.Lock()
+        self._users = 0
+        self._closed = False
+
+    @property
+    def number(self) -> int:
+        if self._closed:
+            raise ValueError("the object is closed")
+        return self._number
+
+    def __enter__(self) -> int:
+        with self._guard:
+            number = self.number
+            self._users += 1
+        return number
+
+    def __exit__(self, *exc: object) -> None:
+        with self._guard:
+            self._users -= 1
+            unused = self._closed and not self._users
+        if unused:
+            os.close(self._number)
+
+    def close(self) -> None:
+        with self._guard:
+            unused = not self._closed and not self._users
+            self._closed = True
+        if unused:
+            os.close(self._number)
+
+    __del__ = close
+
+
+class LocalReadable(Readable):
+    """Reads at explicit positions, from the page cache without leaving the event loop."""
+
+    def __init__(
+        self, key: str, path: str, offset: int, length: int | None, off_loop: OffLoop
+    ) -> None:
+        if offset < 0 or (length is not None and length < 0):
+            raise ValueError("a range starts at 0 or later and is not negative")
+        self._key = key
+        self._off_loop = off_loop
+        with DiskErrors(key):
+            # Non-blocking matters for a FIFO alone, which would wait for its other end.
+            self._descriptor = Descriptor(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        try:
+            status = os.fstat(self._descriptor.number)
+            if not stat.S_ISREG(status.st_mode):
+                raise NotFound(key)
+        except BaseException:
+            self.close()
+            raise
+        self.size = status.st_size
+        self.offset = self._position = min(offset, self.size)
+        left = self.size - self.offset
+        self.length = left if length is None else min(length, left)
+
+    def read(self, max_bytes: int) -> bytes:
+        wanted = min(max_bytes, self.offset + self.length - self._position)
+        if wanted <= 0:
+            return b""
+        with DiskErrors(self._key):
+            data = _read_cached(self._descriptor, wanted, self._position)
+            if not data:
+                data = self._off_loop(_read, self._descriptor, wanted, self._position)
+        if not data:
+            raise StorageError(self._key, "became shorter while it was read")
+        self._position += len(data)
+        return data
+
+    def fileno(self) -> int:
+        return self._descriptor.number
+
+    def close(self) -> None:
+        self._descriptor.close()
+
+
+def _read(descriptor: Descriptor, size: int, offset: int) -> bytes:
+    with descriptor as fd:
+        return os.pread(fd, size, offset)
+
+
+def _read_cached(descriptor: Descriptor, size: int, offset: int) -> bytes:
+    """Return what the page cache has there, up to `size` bytes; b"" where that cannot be
+    told or (Linux 5.9 and 5.10) was told wrongly."""
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(descriptor.number, [buffer], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in _NOT_WITHOUT_WAITING:
+            raise
+        return b""
+    return bytes(memoryview(buffer)[:count])
+
+
+def _open_locked(path: str, directories: Directories, create: bool) -> Descriptor:
+    return Descriptor(local_files.open_locked(path, directories, create=create))
+
+
+class LocalWriter(Writer):
+    """Appends to a file whose `flock` it holds, so the kernel ends it with its process."""
+
+    def __init__(
+        self, key: str, path: str, directories: Directories, *, append: bool, off_loop: OffLoop
+    ) -> None:
+        self._key = key
+        self._path = path
+        self._directories = directories
+        self._is_name_synced = False
+        self._off_loop = off_loop
+        with DiskErrors(key, creating=not append):
+            self._descriptor = off_loop(_open_locked, path, directories, not append)
+        self.size = os.fstat(self._descriptor.number).st_size
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        with DiskErrors(self._key, creating=True):
+            self._off_loop(self._write, memoryview(data).cast("B"))
+
+    def _write(self, view: memoryview) -> None:
+        with self._descriptor as fd:
+            while view:
+                count = os.pwrite(fd, view, self.size)
+                self.size += count
+                view = view[count:]
+
+    def sync(self) -> None:
+        with DiskErrors(self._key, creating=True):
+            self._off_loop(self._sync)
+
+    def _sync(self) -> None:
+        with self._descriptor as fd:
+            self._flush(fd)
+        if not self._is_name_synced:
+            self._sync_name(os.path.dirname(self._path))
+            self._is_name_synced = True
+
+    def _sync_name(self, directory: str) -> None:
+        # Nothing is left to be kept where the directory is gone.
+        with suppress(FileNotFoundError):
+            self._directories.settle(directory)
+            sync_directory(directory)
+
+    def _flush(self, fd: int) -> None:
+        try:
+            os.fdatasync(fd)
+        except OSError:
+            # The kernel may have dropped what it could not write, and would report
+            # success the next time: bytes that may be wrong must not be built upon.
+            os.ftruncate(fd, 0)
+            self.size = 0
+            raise
+
+    def commit(self, final_key: str) -> None:
+        target = local_files.path_of(self._directories.root, final_key)
+        with DiskErrors(final_key, creating=True):
+            self._off_loop(self._commit, target)
+
+    def _commit(self, target: str) -> None:
+        with self._descriptor as fd:
+            self._flush(fd)
+            if not local_files.is_linked(fd, self._path):
+                raise NotFound(self._key, "deleted while it was written")
+            local_files.replace(
+                self._path, target, self._directories, durable=True, check=lambda there: None
+            )
+            sync_directory(os.path.dirname(self._path))
+            self._descriptor.close()
+
+    def abort(self) -> None:
+        with DiskErrors(self._key, creating=True):
+            self._off_loop(self._abort)
+
+    def _abort(self) -> None:
+        with self._descriptor as fd:
+            self._unlink(fd)
+            sync_directory(self._directories.prune(os.path.dirname(self._path)))
+            self._descriptor.close()
+
+    def _unlink(self, fd: int) -> None:
+        if local_files.is_linked(fd, self._path):
+            os.unlink(self._path)
+
+    def close(self) -> None:
+        self._descriptor.close()

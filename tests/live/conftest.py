@@ -1,0 +1,48 @@
+"""Every test here runs the registry as it is run in earnest: `python -m fastreg serve`."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.live.processes import Registry
+
+Start = Callable[..., Registry]
+
+
+@pytest.fixture
+def workdir() -> Iterator[Path]:
+    """A directory removed at the end, pass or fail: some tests fill it with big blobs."""
+    with tempfile.TemporaryDirectory(prefix="fastreg-live-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def start(workdir: Path) -> Iterator[Start]:
+    """Start registries with settings of dotted keys; they must end well with the test."""
+    with ExitStack() as stops:
+
+        def start_one(
+            settings: dict[str, str] | None = None,
+            *,
+            data: Path | None = None,
+            config: Path | None = None,
+        ) -> Registry:
+            registry = Registry(data or workdir / "data", workdir, settings or {}, config)
+            stops.callback(lambda: registry.stop() if registry.is_running() else None)
+            return registry
+
+        yield start_one
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    """One registry for a file's tests, which keep to repositories of their own."""
+    with tempfile.TemporaryDirectory(prefix="fastreg-live-") as directory:
+        registry = Registry(Path(directory, "data"), Path(directory), {})
+        try:
+            yield registry
+        finally:
+            registry.stop()

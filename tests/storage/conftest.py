@@ -1,0 +1,130 @@
+"""The drivers that the storage suite runs over. A new driver is one more fixture here."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gevent.threadpool import ThreadPool
+
+from fastreg.storage.base import Driver, OffLoop, run_inline
+from fastreg.storage.local import LocalDriver
+from tests.storage.stores import Store
+
+
+def missing(what: str, install: str) -> None:
+    """Fail the test where everything has to be there, else skip it, saying the same."""
+    message = f"{what} is missing: {install}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def _outcome(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    try:
+        return fn(*args), None
+    except Exception as error:
+        return None, error
+
+
+@pytest.fixture
+def in_threads() -> Iterator[OffLoop]:
+    """An OffLoop of threads, as a server on gevent has one."""
+    pool = ThreadPool(4)
+
+    def run(fn: Callable[..., Any], /, *args: Any) -> Any:
+        # The pool prints what it sees raised.
+        value, error = pool.spawn(_outcome, fn, args).get()
+        if error is not None:
+            raise error
+        return value
+
+    yield run
+    pool.kill()
+
+
+def _local_store(root: Path, off_loop: OffLoop) -> Store:
+    return Store(
+        driver=LocalDriver(root, off_loop),
+        reopen=lambda: LocalDriver(root),
+        program="from pathlib import Path\n"
+        "from fastreg.storage.local import LocalDriver\n"
+        f"driver = LocalDriver(Path({str(root)!r}))",
+    )
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> Iterator[Store]:
+    store = _local_store(tmp_path / "root", run_inline)
+    yield store
+    store.end_children()
+
+
+@pytest.fixture
+def threaded_store(tmp_path: Path, in_threads: OffLoop) -> Iterator[Store]:
+    store = _local_store(tmp_path / "root", in_threads)
+    yield store
+    store.end_children()
+
+
+@pytest.fixture(params=["local_store", "threaded_store"])
+def store(request: pytest.FixtureRequest) -> Store:
+    store = request.getfixturevalue(request.param)
+    assert isinstance(store, Store)
+    return store
+
+
+@pytest.fixture
+def driver(store: Store) -> Driver:
+    return store.driver
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def local(local_store: Store) -> LocalDriver:
+    assert isinstance(local_store.driver, LocalDriver)
+    return local_store.driver
+
+
+Mount = Callable[[Path, list[str]], Path]
+
+
+@contextmanager
+def _mounted(where: Path, arguments: list[str]) -> Iterator[Path]:
+    where.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", *arguments, str(where)], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mounts something for the test's length: `mount(where, ["-t", "tmpfs", "none"])`."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        missing("the right to mount", "run the tests as root, after apt-get install mount")
+    with ExitStack() as stack:
+        yield lambda where, arguments: stack.enter_context(_mounted(where, arguments))
+
+
+@pytest.fixture
+def small_disk(mount: Mount, tmp_path: Path) -> Path:
+    """A file system of 1 MiB and 64 inodes."""
+    return mount(tmp_path / "disk", ["-t", "tmpfs", "-o", "size=1m,nr_inodes=64", "none"])
+
+
+@pytest.fixture
+def strace() -> str:
+    path = shutil.which("strace")
+    if path is None:
+        missing("strace", "apt-get install strace")
+    return str(path)

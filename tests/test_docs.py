@@ -1,0 +1,63 @@
+"""The documentation says what the code does: every key, and none that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fastreg.config import Config, dump, known_keys
+from fastreg.config.reference import IGNORED, OTHER_DRIVERS, REFUSED
+
+PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The rows of the table below a heading, as lists of cells."""
+    section = PAGE.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[1:]]
+
+
+def quoted(cells: list[str]) -> set[str]:
+    return {key for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_key_is_documented_and_every_documented_key_exists() -> None:
+    documented = [cells[0].strip("`") for cells in rows("Keys")]
+    assert sorted(documented) == sorted(known_keys())
+
+
+def test_every_key_has_its_variable() -> None:
+    wrong = [
+        cells[3]
+        for cells in rows("Keys")
+        if cells[3] != f"`REGISTRY_{cells[0].strip('`').upper().replace('.', '_')}`"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("cells", rows("Keys"), ids=lambda cells: cells[0].strip("`"))
+def test_a_documented_default_is_the_models(cells: list[str]) -> None:
+    value = dump(Config())
+    for part in cells[0].strip("`").split("."):
+        value = value[part]
+    computed = {"http.workers": "one a core", "http.host": "from each request"}
+    expected = computed.get(cells[0].strip("`"), "none" if value in ({}, "") else plain(value))
+    assert cells[1].split(";")[0].strip("`").removeprefix("./") == expected
+
+
+def plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_every_ignored_key_is_documented_and_no_other() -> None:
+    documented = quoted([cells[0] for cells in rows("Accepted without effect")])
+    assert documented == set(IGNORED)
+
+
+def test_every_refused_key_is_documented_and_no_other() -> None:
+    documented = quoted([cells[0] for cells in rows("Refused")])
+    drivers = {f"storage.{driver}" for driver in OTHER_DRIVERS}
+    assert documented == {refused.key for refused in REFUSED} | drivers
