@@ -1,5 +1,7 @@
 """The extension list, and nothing else."""
 
+from glob import glob
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -8,9 +10,9 @@ setup(
         [
             Extension(
                 "fastreg.fastlane",
-                ["ext/fastlane.pyx", "ext/digest.c"],
+                ["ext/fastlane.pyx", *sorted(glob("ext/*.c"))],
                 include_dirs=["ext"],
-                depends=["ext/fastlane.pyx", "ext/digest.h"],
+                depends=[*glob("ext/*.pxi"), *glob("ext/*.h")],
                 libraries=["crypto"],
                 extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],
             )

@@ -1,0 +1,1 @@
+# What arrives on a socket goes into a file: transfer.h as objects.
