@@ -20,35 +20,23 @@ enum {
     ALGORITHM = 8, /* of a digest */
     HEX = 16,
     DIGIT = 32,
-    LOGGED = 64, /* what an access line can quote as it is */
-
-    MARK = LOGGED,
-    TOKEN = LOGGED | NAME,
-    PUNCT = LOGGED | WORD | HOST,
-    BRACKET = LOGGED | HOST,
-    UPPER = TOKEN | WORD | HOST,
-    LOWER = UPPER | ALGORITHM,
-    LOWER_HEX = LOWER | HEX,
-    NUMERAL = LOWER_HEX | DIGIT,
 };
 
-#define M MARK
-#define T TOKEN
-#define P PUNCT
-#define B BRACKET
-#define U UPPER
-#define L LOWER
-#define X LOWER_HEX
-#define N NUMERAL
+#define T NAME
+#define P (WORD | HOST)
+#define B HOST
+#define U (NAME | WORD | HOST)
+#define L (U | ALGORITHM)
+#define X (L | HEX)
+#define N (X | DIGIT)
 static const uint8_t CLASSES[256] = {
-    [0x20] = M, T, 0, T, T, T, T, T, M, M, T, T, M, U, U, M, /*  !"#$%&'()*+,-./ */
-    [0x30] = N, N, N, N, N, N, N, N, N, N, P, M, M, M, M, M, /* 0123456789:;<=>? */
-    [0x40] = M, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, /* @ABCDEFGHIJKLMNO */
+    [0x20] = 0, T, 0, T, T, T, T, T, 0, 0, T, T, 0, U, U, 0, /*  !"#$%&'()*+,-./ */
+    [0x30] = N, N, N, N, N, N, N, N, N, N, P, 0, 0, 0, 0, 0, /* 0123456789:;<=>? */
+    [0x40] = 0, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, /* @ABCDEFGHIJKLMNO */
     [0x50] = U, U, U, U, U, U, U, U, U, U, U, B, 0, B, T, P, /* PQRSTUVWXYZ[\]^_ */
     [0x60] = T, X, X, X, X, X, X, L, L, L, L, L, L, L, L, L, /* `abcdefghijklmno */
-    [0x70] = L, L, L, L, L, L, L, L, L, L, L, M, T, M, T, 0, /* pqrstuvwxyz{|}~  */
+    [0x70] = L, L, L, L, L, L, L, L, L, L, L, 0, T, 0, T, 0, /* pqrstuvwxyz{|}~  */
 };
-#undef M
 #undef T
 #undef P
 #undef B
@@ -70,18 +58,19 @@ typedef struct {
             return result_;                  \
     } while (0)
 
-static int is_next(const input *in, int class)
+static int is_of(const char *at, int class)
 {
-    return in->at < in->end && (CLASSES[(unsigned char)*in->at] & class);
+    return CLASSES[(unsigned char)*at] & class;
 }
 
 static fr_slice take(input *in, int class)
 {
-    const char *start = in->at;
+    const char *start = in->at, *at = start, *end = in->end;
 
-    while (is_next(in, class))
-        in->at++;
-    return (fr_slice){start, (size_t)(in->at - start)};
+    while (at < end && is_of(at, class))
+        at++;
+    in->at = at;
+    return (fr_slice){start, (size_t)(at - start)};
 }
 
 static void skip_spaces(input *in)
@@ -90,20 +79,34 @@ static void skip_spaces(input *in)
         in->at++;
 }
 
+/* The first in the lowest bits; compilers make it one instruction. */
+static uint64_t load_eight(const char *at)
+{
+    const unsigned char *p = (const unsigned char *)at;
+
+    return p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
+}
+
 /* Eight bytes at a time: this is most of a head. */
 static void skip_printable(input *in)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word;
+    const char *at = in->at, *end = in->end;
 
-    for (; in->end - in->at >= 8; in->at += 8) {
-        memcpy(&word, in->at, 8);
-        /* A high bit for each byte below 0x20, of 0x7f, above; also for a neighbour of such. */
-        if (((word - 0x20 * ones) | (word + ones) | word) & 0x80 * ones)
-            break;
+    for (; end - at >= 8; at += 8) {
+        uint64_t word = load_eight(at);
+        /* The lowest high bit is that of the first byte below 0x20 or above 0x7e. */
+        uint64_t odd = ((word - 0x20 * ones) | (word + ones) | word) & 0x80 * ones;
+        if (odd) {
+            in->at = at + __builtin_ctzll(odd) / 8;
+            return;
+        }
     }
-    while (in->at < in->end && *in->at >= 0x20 && *in->at < 0x7f)
-        in->at++;
+    while (at < end && *at >= 0x20 && *at < 0x7f)
+        at++;
+    in->at = at;
 }
 
 static inline fr_head_result parse_literal(input *in, const char *text)
@@ -239,30 +242,42 @@ static header find_header(fr_slice name)
 }
 
 /* A value that may hold spaces, not at its ends. */
-static fr_head_result parse_text(input *in, int class, size_t max, fr_slice *text)
+static fr_head_result parse_text(input *in, size_t max, fr_slice *text)
 {
-    TRY(parse_run(in, class, max, text));
-    while (text->data[text->size - 1] == ' ')
-        text->size--;
-    return FR_HEAD_RECOGNISED;
-}
-
-static fr_head_result parse_authorization(input *in, fr_slice *value)
-{
-    const char *start = in->at, *end, *space;
+    const char *start = in->at, *end;
 
     skip_printable(in);
-    if ((size_t)(in->at - start) > MAX_AUTHORIZATION)
+    if ((size_t)(in->at - start) > max)
         return FR_HEAD_OTHER;
     if (in->at == in->end)
         return FR_HEAD_PARTIAL;
     for (end = in->at; end > start && end[-1] == ' ';)
         end--;
-    *value = (fr_slice){start, (size_t)(end - start)};
-    while ((space = memchr(start, ' ', (size_t)(end - start))) != NULL)
-        if (*(start = space + 1) == ' ')
+    *text = (fr_slice){start, (size_t)(end - start)};
+    return text->size ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
+}
+
+static int has(fr_slice text, char c)
+{
+    return memchr(text.data, c, text.size) != NULL;
+}
+
+static fr_head_result parse_logged(input *in, fr_slice *text)
+{
+    TRY(parse_text(in, MAX_LOGGED, text));
+    return has(*text, '"') || has(*text, '\\') ? FR_HEAD_OTHER : FR_HEAD_RECOGNISED;
+}
+
+static fr_head_result parse_authorization(input *in, fr_slice *value)
+{
+    const char *at, *end;
+
+    TRY(parse_text(in, MAX_AUTHORIZATION, value));
+    end = value->data + value->size;
+    for (at = value->data; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++)
+        if (at[1] == ' ')
             return FR_HEAD_OTHER;
-    return value->size ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
+    return FR_HEAD_RECOGNISED;
 }
 
 static fr_head_result parse_etag(input *in, fr_slice *value)
@@ -299,7 +314,7 @@ static fr_head_result parse_range(input *in, fr_request_head *head)
     TRY(parse_literal(in, "-"));
     head->has_range = 1;
     head->range_last = UINT64_MAX;
-    if (is_next(in, DIGIT))
+    if (in->at < in->end && is_of(in->at, DIGIT))
         TRY(parse_number(in, &head->range_last));
     return head->range_first <= head->range_last ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
 }
@@ -330,9 +345,9 @@ static fr_head_result parse_value(input *in, header which, fr_request_head *head
     case RANGE:
         return parse_range(in, head);
     case USER_AGENT:
-        return parse_text(in, LOGGED, MAX_LOGGED, &head->user_agent);
+        return parse_logged(in, &head->user_agent);
     case REFERER:
-        return parse_text(in, LOGGED, MAX_LOGGED, &head->referer);
+        return parse_logged(in, &head->referer);
     default:
         skip_printable(in);
         return FR_HEAD_RECOGNISED;

@@ -28,21 +28,6 @@ static int has_repository(fr_slice path)
     return 0;
 }
 
-static int is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-/* Of the form `algorithm:hex`. */
-static int is_digest(fr_slice text)
-{
-    size_t at = text.size;
-
-    while (at > 0 && is_hex(text.data[at - 1]))
-        at--;
-    return at < text.size && at > 1 && memchr(text.data, ':', at) == text.data + at - 1;
-}
-
 fr_route fr_route_find(fr_slice target)
 {
     const char *query = memchr(target.data, '?', target.size);
@@ -55,5 +40,7 @@ fr_route fr_route_find(fr_slice target)
         return FR_ROUTE_NONE;
     if (equals(kind, "manifests"))
         return FR_ROUTE_MANIFEST;
-    return equals(kind, "blobs") && is_digest(last) ? FR_ROUTE_BLOB : FR_ROUTE_NONE;
+    if (equals(kind, "blobs") && memchr(last.data, ':', last.size) != NULL)
+        return FR_ROUTE_BLOB;
+    return FR_ROUTE_NONE;
 }
