@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from fastreg.storage.errors import InvalidKey
 
@@ -63,6 +63,19 @@ class Stat:
     """Unix seconds."""
     version: str
     """Opaque; differs after every put under the same key."""
+
+
+class Witness(NamedTuple):
+    """A file, and the identity without which it is no longer what it was. A plain tuple for
+    code that knows no driver."""
+
+    path: bytes
+    """Absolute; no longer than the system lets a path be."""
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    size: int
 
 
 class Readable(AbstractContextManager["Readable"], ABC):
@@ -132,6 +145,15 @@ class Driver(ABC):
     @abstractmethod
     def stat(self, key: str) -> Stat:
         """Describe the object. Raises NotFound."""
+
+    def witness(self, key: str) -> Witness | None:
+        """Return what tells, without the driver, that the object is still the one that is
+        there now; whoever takes it before he reads the object knows what he read.
+
+        None where there is no object, no file of its own, or where a change at this moment
+        could go unnoticed.
+        """
+        return None
 
     @abstractmethod
     def get(self, key: str, max_bytes: int) -> bytes:

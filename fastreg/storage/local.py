@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from fastreg.storage import local_files, local_listing
-from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, run_inline
+from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, Witness, run_inline
 from fastreg.storage.errors import Conflict, NotFound, StorageError
 from fastreg.storage.local_directories import Directories
 from fastreg.storage.local_errors import DiskErrors
@@ -47,6 +47,13 @@ class LocalDriver(Driver):
             raise NotFound(key)
         version = local_files.version_of(status)
         return Stat(size=status.st_size, modified=status.st_mtime, version=version)
+
+    def witness(self, key: str) -> Witness | None:
+        path = self._path(key)
+        try:
+            return local_files.witness_of(path)
+        except OSError:
+            return None  # for whoever then reads the object to report
 
     def get(self, key: str, max_bytes: int) -> bytes:
         with self.open(key) as readable:

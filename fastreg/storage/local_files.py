@@ -11,11 +11,12 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from fastreg.storage.base import check_key
+from fastreg.storage.base import Witness, check_key
 from fastreg.storage.errors import InvalidKey
 from fastreg.storage.local_directories import (
     MAX_PATH_BYTES,
@@ -33,6 +34,10 @@ Check = Callable[[os.stat_result | None], None]
 """Raises where what is at a path must stay."""
 
 _ATTEMPTS: Final = 1000
+_TICK_NS: Final = 100_000_000
+"""Longer than the kernel's clock of file times stands still: 10 ms at most."""
+_WHOLE_SECONDS_TICK_NS: Final = 3_000_000_000
+"""The same for a file system that keeps seconds, or every other one."""
 
 
 def path_of(root: str, key: str) -> str:
@@ -68,6 +73,32 @@ def stat_object(path: str, *, dir_fd: int | None = None) -> os.stat_result | Non
     except FileNotFoundError:
         return None
     return status if stat.S_ISREG(status.st_mode) else None
+
+
+def witness_of(path: str) -> Witness | None:
+    """Return the witness of the regular file, None where there is none or not yet one.
+
+    Changed again within a tick of the clock, a file keeps its times; removed and made
+    again, often its inode number too. So only one that is older than a tick has a witness.
+    """
+    now_ns = time.time_ns()  # before the stat: a thread may stand still in between
+    status = stat_object(path)
+    if status is None or not _is_settled(status, now_ns):
+        return None
+    return Witness(
+        os.fsencode(path),
+        status.st_dev,
+        status.st_ino,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_size,
+    )
+
+
+def _is_settled(status: os.stat_result, now_ns: int) -> bool:
+    newest_ns = max(status.st_mtime_ns, status.st_ctime_ns)
+    tick_ns = _TICK_NS if newest_ns % 1_000_000_000 else _WHOLE_SECONDS_TICK_NS
+    return now_ns - newest_ns >= tick_ns
 
 
 def is_linked(fd: int, path: str) -> bool:
