@@ -42,7 +42,7 @@ _WHOLE_SECONDS_TICK_NS: Final = 3_000_000_000
 
 def path_of(root: str, key: str) -> str:
     """Return where the object of `key` is; raises InvalidKey."""
-    if RESERVED in check_key(key).split("/"):
+    if RESERVED in check_key(key) and RESERVED in key.split("/"):
         raise InvalidKey(key[:200], f"{RESERVED} is the driver's own")
     path = f"{root}/{key}"
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
