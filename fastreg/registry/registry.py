@@ -32,6 +32,13 @@ class Registry:
         self.store = Store(driver, off_loop, sleep, readonly)
         self._scans = Scans()
 
+    def over(self, driver: Driver) -> Registry:
+        """Return this registry, asking `driver` for what is stored."""
+        store = self.store
+        view = Registry(driver, store.off_loop, sleep=store.sleep, readonly=store.readonly)
+        view._scans = self._scans
+        return view
+
     def repository(self, name: str) -> Repository:
         """Return the repository; it need not exist yet. `name` has passed `check_name`."""
         return Repository(self.store, name, self._scans)

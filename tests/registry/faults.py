@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fastreg.storage.base import Driver, Readable, Stat, Writer
+from fastreg.storage.base import Driver, Readable, Stat, Witness, Writer
 
 Hook = Callable[[str, str], None]
 """Told the call (`put`, `delete`, `open`, `writer.sync`, …) and its key; may raise."""
@@ -41,6 +41,10 @@ class HookedDriver(Driver):
     def stat(self, key: str) -> Stat:
         with self.around("stat", key):
             return self.inner.stat(key)
+
+    def witness(self, key: str) -> Witness | None:
+        with self.around("witness", key):
+            return self.inner.witness(key)
 
     def get(self, key: str, max_bytes: int) -> bytes:
         with self.around("get", key):

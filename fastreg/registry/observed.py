@@ -1,0 +1,73 @@
+"""What an answer was made of, so that it can be given again while that is unchanged.
+
+An `ObservedDriver` stands before the driver for the length of one request. It takes each
+object's witness before the object is asked for: one that changes in between has a witness
+that no longer holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from fastreg.storage.base import Driver, Readable, Stat, Witness, Writer
+
+MAX_WITNESSES: Final = 3
+"""As many as any answer worth keeping has: a tag's link, the revision's, the content."""
+
+
+class ObservedDriver(Driver):
+    """Passes every call on. Whatever a witness cannot vouch for ends the observation."""
+
+    def __init__(self, inner: Driver) -> None:
+        self._inner = inner
+        self._taken: dict[str, Witness] | None = {}
+
+    def witnesses(self) -> tuple[Witness, ...] | None:
+        """Return the witnesses of all that was asked, in that order; None where something
+        else, or more, was done than to read objects that have one."""
+        if self._taken is None or len(self._taken) > MAX_WITNESSES:
+            return None
+        return tuple(self._taken.values())
+
+    def _observe(self, key: str) -> None:
+        if self._taken is None or key in self._taken:
+            return
+        if witness := self._inner.witness(key):
+            self._taken[key] = witness
+        else:
+            self._taken = None
+
+    def stat(self, key: str) -> Stat:
+        self._observe(key)
+        return self._inner.stat(key)
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        self._observe(key)
+        return self._inner.get(key, max_bytes)
+
+    def open(self, key: str, offset: int = 0, length: int | None = None) -> Readable:
+        self._observe(key)
+        return self._inner.open(key, offset, length)
+
+    def put(
+        self, key: str, data: bytes, *, if_version: str | None = None, durable: bool = True
+    ) -> None:
+        self._taken = None
+        self._inner.put(key, data, if_version=if_version, durable=durable)
+
+    def delete(self, key: str, *, if_version: str | None = None, durable: bool = True) -> None:
+        self._taken = None
+        self._inner.delete(key, if_version=if_version, durable=durable)
+
+    def sync(self, key: str) -> None:
+        self._taken = None
+        self._inner.sync(key)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        self._taken = None
+        return self._inner.list(prefix, after)
+
+    def writer(self, key: str, *, append: bool) -> Writer:
+        self._taken = None
+        return self._inner.writer(key, append=append)
