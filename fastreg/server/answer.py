@@ -67,6 +67,9 @@ class Answer(WSGIHandler):
         self._check_length()
 
     def _write_segments(self, segments: Sequence[Segment]) -> None:
+        if self.code in (204, 304):
+            self.write(b"")
+            return
         length = segments_length(segments)
         if self.provided_content_length is None:
             self.provided_content_length = str(length)
@@ -76,6 +79,9 @@ class Answer(WSGIHandler):
             return
         if length != int(self.provided_content_length):
             raise self.ApplicationError("Content-Length is not the length of the segments")
+        if len(segments) == 1 and isinstance(segments[0], bytes):
+            self.write(segments[0])
+            return
         self._prepare_head()
         send_segments(self.socket, [self._take_head(), *segments], self.settings.send_timeout_s)
         self.response_length = length

@@ -118,6 +118,26 @@ def test_segments_of_another_length_than_announced_are_500(
     assert start_server(wrong).request(get()).status == 500
 
 
+def test_bytes_alone_leave_with_the_head(app: FileApp, start_server: StartServer) -> None:
+    app.segments = [b"123456"]
+    client = start_server(app).connect()
+    client.send(get())
+    assert client.sock.recv(65536).endswith(b"\r\n\r\n123456")
+
+
+def test_segments_give_an_answer_without_a_body_no_length(start_server: StartServer) -> None:
+    def unchanged(environ: Any, start_response: Any) -> Segments:
+        start_response("304 Not Modified", [("ETag", '"x"')])
+        return Segments([])
+
+    client = start_server(unchanged).connect()
+    for _ in range(2):
+        client.send(get())
+        answer = client.answer()
+        assert answer.status == 304
+        assert "content-length" not in answer.headers
+
+
 def test_a_cold_file_is_read_off_the_loop(
     app: FileApp, content: bytes, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
