@@ -14,7 +14,7 @@ import structlog
 
 from fastreg.api import routes
 from fastreg.api.call import Budget, Call, Settings
-from fastreg.api.http import FileBody, Headers, Request, Response
+from fastreg.api.http import Body, Headers, Request, Response
 from fastreg.api.json import json_response
 from fastreg.api.routes import Action
 from fastreg.errors import (
@@ -25,6 +25,7 @@ from fastreg.errors import (
     RequestInvalid,
     Unsupported,
 )
+from fastreg.registry.observed import ObservedDriver
 from fastreg.registry.registry import Registry, explain
 
 log = structlog.get_logger()
@@ -51,10 +52,9 @@ class App:
         except Exception as error:
             response = self._render(request, explain(error), error)
         headers = self._headers(request, response)
-        if request.method == "HEAD":
-            _drop_body(response)
+        body = _body_to_send(request, response)
         start_response(_STATUS[response.status], headers)
-        return response.body if isinstance(response.body, FileBody) else [response.body]
+        return body
 
     def _answer(self, request: Request) -> Response:
         found = routes.find(self._below_prefix(request.path))
@@ -70,8 +70,21 @@ class App:
             error = refusal or Unsupported
             allow = ("Allow", self._allow(route))
             raise error(f"{method[:20]} is refused: {error.message}", headers=[allow])
-        call = Call(request, self._registry, self._settings, self._manifest_budget, arguments)
-        return operation.handler(call)
+        return self._call(operation, request, arguments)
+
+    def _call(
+        self, operation: routes.Operation, request: Request, arguments: dict[str, str]
+    ) -> Response:
+        """Call the handler, and note what an answer that lasts was made of."""
+        registry, observed = self._registry, None
+        if not operation.action.changes:
+            observed = ObservedDriver(registry.store.driver)
+            registry = registry.over(observed)
+        call = Call(request, registry, self._settings, self._manifest_budget, arguments)
+        response = operation.handler(call)
+        if observed and response.lasts and not request.header("If-Range"):
+            response.witnesses = observed.witnesses()
+        return response
 
     def _refusal(self, action: Action) -> type[Unsupported] | None:
         """Return how the configuration forbids it to everyone, None where it does not."""
@@ -124,10 +137,13 @@ def _namespace(request: Request) -> str:
     return namespace if _NAMESPACE.match(namespace) else ""
 
 
-def _drop_body(response: Response) -> None:
-    if isinstance(response.body, FileBody):
-        response.body.close()
-    response.body = b""
+def _body_to_send(request: Request, response: Response) -> Body:
+    body = response.body if isinstance(response.body, Body) else Body([response.body])
+    if request.method == "HEAD":
+        body.close()
+        body = Body([])
+    body.witnesses = response.witnesses
+    return body
 
 
 def _has(headers: Headers, name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from fastreg.api.call import Call
-from fastreg.api.http import FileBody, Headers, Readable, Request, Response
+from fastreg.api.http import Body, Headers, Readable, Request, Response
 from fastreg.api.ranges import parse_range
 from fastreg.errors import RangeInvalid
 from fastreg.oci.digest import Digest
@@ -27,10 +27,10 @@ def get_blob(call: Call) -> Response:
         _IMMUTABLE,
     ]
     if has_etag(call.request.header("If-None-Match"), str(digest)):
-        return Response(304, headers)
+        return Response(304, headers, lasts=True)
     ranges = _wanted_ranges(call.request, digest, size)
     if ranges is None:
-        return _whole(call, digest, size, headers)
+        return _whole(call.request, blobs, digest, size, headers)
     if not ranges:
         raise RangeInvalid(
             f"the blob has {size} bytes", headers=[("Content-Range", f"bytes */{size}")]
@@ -61,11 +61,10 @@ def _wanted_ranges(request: Request, digest: Digest, size: int) -> list[tuple[in
     return parse_range(header, size)
 
 
-def _whole(call: Call, digest: Digest, size: int, headers: Headers) -> Response:
+def _whole(request: Request, blobs: Blobs, digest: Digest, size: int, headers: Headers) -> Response:
     headers += [("Content-Type", OCTETS), ("Content-Length", str(size))]
-    if call.request.method == "HEAD":
-        return Response(200, headers)
-    return Response(200, headers, FileBody([call.repository.blobs.open(digest)]))
+    body = Body([] if request.method == "HEAD" else [blobs.open(digest)])
+    return Response(200, headers, body, lasts=True)
 
 
 def _one_range(
@@ -73,7 +72,7 @@ def _one_range(
 ) -> Response:
     offset, length = wanted
     headers += [("Content-Type", OCTETS), ("Content-Range", _content_range(offset, length, size))]
-    return Response(206, headers, FileBody([blobs.open(digest, offset, length)]))
+    return Response(206, headers, Body([blobs.open(digest, offset, length)]), lasts=True)
 
 
 def _several_ranges(
@@ -90,7 +89,7 @@ def _several_ranges(
         pieces.append(_Part(whole, partial(blobs.open, digest), offset, length))
     pieces.append(f"\r\n--{boundary}--\r\n".encode())
     headers.append(("Content-Type", f"multipart/byteranges; boundary={boundary}"))
-    return Response(206, headers, FileBody(pieces))
+    return Response(206, headers, Body(pieces))
 
 
 class _Part:

@@ -118,12 +118,21 @@ class Readable(Protocol):
     def close(self) -> None: ...
 
 
-class FileBody:
-    """A body of open ranges and the bytes between them.
+Witness = tuple[bytes, int, int, int, int, int]
+"""A file and what identifies it: path, device, inode, mtime and ctime in ns, size."""
+
+
+class Body:
+    """Bytes and open ranges, one after the other: what the application returns.
 
     A server that knows `segments` sends the files' bytes without reading them; for any
     other this iterates to the same bytes. Whoever sends it calls `close`.
     """
+
+    witnesses: tuple[Witness, ...] | None = None
+    """Where not None, the answer is also that to every later request with the same method,
+    target, `Authorization`, `If-None-Match` and `Range`, and without `If-Range`, as long as
+    each of these files is there with this identity."""
 
     def __init__(self, pieces: list[bytes | Readable]) -> None:
         self._pieces = pieces
@@ -165,4 +174,9 @@ class Response:
 
     status: int
     headers: Headers = field(default_factory=list)
-    body: bytes | FileBody = b""
+    body: bytes | Body = b""
+    lasts: bool = False
+    """Whether nothing decides it but what `Body.witnesses` names and what was read of the
+    store."""
+    witnesses: tuple[Witness, ...] | None = None
+    """See `Body.witnesses`."""

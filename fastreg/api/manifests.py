@@ -35,9 +35,9 @@ def get_manifest(call: Call) -> Response:
         ("ETag", f'"{manifest.digest}"'),
     ]
     if has_etag(call.request.header("If-None-Match"), str(manifest.digest)):
-        return Response(304, headers)
+        return Response(304, headers, lasts=True)
     headers.append(("Content-Type", manifest.media_type))
-    return Response(200, headers, manifest.content)
+    return Response(200, headers, manifest.content, lasts=True)
 
 
 def put_manifest(call: Call) -> Response:

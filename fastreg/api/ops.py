@@ -9,7 +9,9 @@ from fastreg.api.json import json_response
 
 def check_version(call: Call) -> Response:
     """distribution-spec, "Determining Support"."""
-    return json_response(200, {})
+    response = json_response(200, {})
+    response.lasts = True
+    return response
 
 
 def check_alive(call: Call) -> Response:
