@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 
+from tests.server.samples import load_sample, sample_names
 from tests.server.wire import StartServer
-
-CORPUS = Path(__file__).parent / "corpus"
-
-
-def _names(kind: str) -> list[str]:
-    return sorted(path.stem for path in (CORPUS / kind).glob("*.http"))
-
-
-def _load(kind: str, name: str) -> tuple[bytes, Any]:
-    text = (CORPUS / kind / f"{name}.http").read_text("ascii").replace("\n", "")
-    expected = json.loads((CORPUS / kind / f"{name}.json").read_text())
-    return text.encode().decode("unicode_escape").encode("latin-1"), expected
 
 
 class Recorder:
@@ -45,9 +32,9 @@ class Recorder:
                 assert seen.get(key) == value, key
 
 
-@pytest.mark.parametrize("name", _names("valid"))
+@pytest.mark.parametrize("name", sample_names("valid"))
 def test_a_valid_request_reaches_the_application(name: str, start_server: StartServer) -> None:
-    raw, expected = _load("valid", name)
+    raw, expected = load_sample("valid", name)
     app = Recorder()
     client = start_server(app).connect()
     client.send(raw)
@@ -57,9 +44,9 @@ def test_a_valid_request_reaches_the_application(name: str, start_server: StartS
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == len(expected)
 
 
-@pytest.mark.parametrize("name", _names("valid"))
+@pytest.mark.parametrize("name", sample_names("valid"))
 def test_a_valid_request_means_the_same_byte_by_byte(name: str, start_server: StartServer) -> None:
-    raw, expected = _load("valid", name)
+    raw, expected = load_sample("valid", name)
     app = Recorder()
     client = start_server(app).connect()
     try:
@@ -75,7 +62,7 @@ def test_a_valid_request_means_the_same_byte_by_byte(name: str, start_server: St
 
 @pytest.mark.parametrize("name", ["body_in_chunks", "three_in_one_packet"])
 def test_a_request_means_the_same_split_anywhere(name: str, start_server: StartServer) -> None:
-    raw, expected = _load("valid", name)
+    raw, expected = load_sample("valid", name)
     app = Recorder()
     running = start_server(app)
     for at in range(1, len(raw)):
@@ -92,9 +79,9 @@ def test_a_request_means_the_same_split_anywhere(name: str, start_server: StartS
         assert len(app.seen) == len(expected)
 
 
-@pytest.mark.parametrize("name", _names("invalid"))
+@pytest.mark.parametrize("name", sample_names("invalid"))
 def test_an_invalid_request_is_refused_and_closes(name: str, start_server: StartServer) -> None:
-    raw, expected = _load("invalid", name)
+    raw, expected = load_sample("invalid", name)
     app = Recorder()
     running = start_server(app)
     client = running.connect()
