@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 CONFIG ?=
+BENCH ?=
 VENV := .venv
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard ext/*)
 INSTALLED := $(VENV)/installed
@@ -10,7 +11,7 @@ TEST_INSTALLED := $(VENV)/installed-test
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve install test test-requirements lint types clean
+.PHONY: help serve install test test-requirements lint types bench bench-requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +30,9 @@ lint: $(TEST_INSTALLED) ## check style and format
 
 types: $(TEST_INSTALLED) ## check the types
 	$(VENV)/bin/mypy
+
+bench: bench-requirements $(INSTALLED) ## measure against nginx and docker-registry; BENCH=--help
+	$(VENV)/bin/python -m loadtests.bench $(BENCH)
 
 clean: ## remove what was built, and .venv; ./data stays
 	rm -rf $(VENV) build dist *.egg-info fastreg/*.so
@@ -67,11 +71,19 @@ command -v docker >/dev/null || { apt-cache show docker-cli >/dev/null 2>&1 && e
 	|| echo docker.io; \
 command -v containerd >/dev/null && command -v ctr >/dev/null || echo containerd; \
 command -v skopeo >/dev/null || echo skopeo; \
-command -v docker-registry >/dev/null || echo docker-registry; \
 command -v strace >/dev/null || echo strace; \
 command -v htpasswd >/dev/null || echo apache2-utils; \
 command -v systemd-socket-activate >/dev/null || echo systemd; \
-command -v mount >/dev/null || echo mount
+command -v mount >/dev/null || echo mount; \
+$(MISSING_TO_BENCH)
+endef
+
+define MISSING_TO_BENCH
+PATH="$$PATH:/usr/sbin:/sbin"; \
+command -v nginx >/dev/null || echo nginx-light; \
+command -v docker-registry >/dev/null || echo docker-registry; \
+command -v wrk >/dev/null || echo wrk; \
+command -v ip >/dev/null || echo iproute2
 endef
 
 define CHECK_BUILD
@@ -89,19 +101,25 @@ endef
 POLICY := /usr/sbin/policy-rc.d
 APT_GET := DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3
 
-# What is missing is asked again after the update, which tells how this Debian divides docker.
 test-requirements: ## install the Debian packages that the tests use (as root; else name them)
-	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_TEST); } | sort -u | xargs; }; \
-	packages=$$(missing); \
-	if [ -z "$$packages" ]; then exit 0; fi; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "some tests need more: apt-get install $$packages" >&2; exit 0; \
-	fi; \
-	if [ ! -e $(POLICY) ]; then \
-		trap 'rm -f $(POLICY)' EXIT; trap 'exit 1' INT TERM; \
-		printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod 755 $(POLICY); \
-	fi; \
-	$(APT_GET) update; \
-	packages=$$(missing); \
-	echo "installing $$packages"; \
-	$(APT_GET) install --yes --no-install-recommends $$packages
+	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_TEST); } | sort -u | xargs; }; $(INSTALL)
+
+bench-requirements: ## install the Debian packages that the benchmark uses (the same way)
+	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_BENCH); } | sort -u | xargs; }; $(INSTALL)
+
+# What is missing is asked again after the update, which tells how this Debian divides docker.
+define INSTALL
+packages=$$(missing); \
+if [ -z "$$packages" ]; then exit 0; fi; \
+if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	echo "$@ lacks something: apt-get install $$packages" >&2; exit 0; \
+fi; \
+if [ ! -e $(POLICY) ]; then \
+	trap 'rm -f $(POLICY)' EXIT; trap 'exit 1' INT TERM; \
+	printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod 755 $(POLICY); \
+fi; \
+$(APT_GET) update; \
+packages=$$(missing); \
+echo "installing $$packages"; \
+$(APT_GET) install --yes --no-install-recommends $$packages
+endef

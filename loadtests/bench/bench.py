@@ -1,0 +1,74 @@
+"""What every row works with: the store, the servers, how often and how long, what was seen."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadtests.bench.content import GIB, MIB, Store
+from loadtests.bench.servers import Server, serving
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How big everything is."""
+
+    big_blob_bytes: int = 64 * MIB
+    push_blocks: int = 16
+    """Of 8 MiB each."""
+    layer_bytes: int = GIB
+    pulls: int = 50
+    pushers: int = 4
+    memory_push_blocks: int = 256
+    idle_connections: int = 2_000
+    crowd: int = 10_000
+
+
+TINY = Scale(
+    big_blob_bytes=2 * MIB,
+    push_blocks=1,
+    layer_bytes=16 * MIB,
+    pulls=8,
+    pushers=2,
+    memory_push_blocks=4,
+    idle_connections=50,
+    crowd=200,
+)
+"""Shows in seconds that everything works; what it measures means nothing."""
+
+
+@dataclass
+class Bench:
+    workdir: Path
+    rounds: int
+    seconds: float
+    scale: Scale
+    raw: dict[str, list[float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.workdir / "store")
+
+    @contextlib.contextmanager
+    def serving(self, *names: str, workers: int = 1) -> Iterator[list[Server]]:
+        with contextlib.ExitStack() as stack:
+            yield [
+                stack.enter_context(serving(name, self.store, self.workdir, workers=workers))
+                for name in names
+            ]
+
+    def turns(self, servers: Sequence[Server], rounds: int = 0) -> Iterator[tuple[int, Server]]:
+        """Yield every server once a round, with its index, in an order that turns around."""
+        order = list(enumerate(servers))
+        for _ in range(rounds or self.rounds):
+            yield from order
+            order.reverse()
+
+    def note(self, what: str, value: float) -> None:
+        """Keep a measured value."""
+        self.raw.setdefault(what, []).append(value)
+
+    def median(self, what: str) -> float:
+        return statistics.median(self.raw[what])
