@@ -3,6 +3,7 @@
 PYTHON ?= python3
 CONFIG ?=
 BENCH ?=
+FUZZ_SECONDS ?= 60
 VENV := .venv
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard ext/*)
 INSTALLED := $(VENV)/installed
@@ -11,7 +12,7 @@ TEST_INSTALLED := $(VENV)/installed-test
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve install test test-requirements lint types bench bench-requirements clean
+.PHONY: help serve install test test-requirements fuzz lint types bench bench-requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +24,9 @@ install: $(INSTALLED) ## build and install into .venv, following the sources
 
 test: test-requirements $(TEST_INSTALLED) lint types ## run everything that CI runs
 	$(VENV)/bin/pytest -n 2 --dist loadfile
+
+fuzz: test-requirements ## fuzz the C, each target for FUZZ_SECONDS=60
+	$(PYTHON) -m tests.ext.fuzzing $(FUZZ_SECONDS)
 
 lint: $(TEST_INSTALLED) ## check style and format
 	$(VENV)/bin/ruff check .
@@ -75,6 +79,9 @@ command -v strace >/dev/null || echo strace; \
 command -v htpasswd >/dev/null || echo apache2-utils; \
 command -v systemd-socket-activate >/dev/null || echo systemd; \
 command -v mount >/dev/null || echo mount; \
+command -v clang >/dev/null || echo clang; \
+ls "$$(clang -print-resource-dir 2>&1)"/lib/*/libclang_rt.fuzzer* >/dev/null 2>&1 \
+	|| echo libclang-rt-dev; \
 $(MISSING_TO_BENCH)
 endef
 

@@ -98,7 +98,7 @@ static void skip_printable(input *in)
     for (; end - at >= 8; at += 8) {
         uint64_t word = load_eight(at);
         /* The lowest high bit is that of the first byte below 0x20 or above 0x7e. */
-        uint64_t odd = ((word - 0x20 * ones) | (word + ones) | word) & 0x80 * ones;
+        uint64_t odd = ((word - 0x20 * ones) | (word + ones)) & 0x80 * ones;
         if (odd) {
             in->at = at + __builtin_ctzll(odd) / 8;
             return;
