@@ -112,6 +112,13 @@ class Configured:
         self.client.push_image(NAME, tag, b"layer")
         return self.client.request("DELETE", f"/v2/{NAME}/manifests/{tag}").status
 
+    def reload_with_deletion(self, allowed: bool) -> None:
+        """Reload, and wait for the old workers to leave: until then they may still accept."""
+        old = set(self.registry.workers())
+        self.allow_deletion(allowed)
+        self.reload("msg=reloaded")
+        wait_until(lambda: not old & set(self.registry.workers()), "the old ones left")
+
     def clients(self) -> list[Client]:
         """One that stays connected, and one that connects anew for each request."""
         return [self.registry.client(keep=True), self.registry.client()]
@@ -126,12 +133,7 @@ def test_sighup_takes_a_changed_setting_without_a_failed_request(configured: Con
     assert configured.delete_tag("old") == 405
     with asking(configured.clients()) as failures:
         for allowed, status in ((True, 202), (False, 405)):
-            old = set(configured.registry.workers())
-            configured.allow_deletion(allowed)
-            configured.reload("msg=reloaded")
-            wait_until(
-                lambda old=old: not old & set(configured.registry.workers()), "the old ones left"
-            )
+            configured.reload_with_deletion(allowed)
             assert configured.delete_tag("some") == status
     assert failures == []
 
@@ -149,6 +151,5 @@ def test_sighup_with_a_broken_configuration_keeps_serving_by_the_old_one(
         assert configured.delete_tag("some") == 405
     assert failures == []
     assert configured.registry.workers() == workers
-    configured.allow_deletion(True)
-    configured.reload("msg=reloaded")
+    configured.reload_with_deletion(True)
     assert configured.delete_tag("some") == 202

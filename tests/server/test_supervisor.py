@@ -314,10 +314,11 @@ def test_workers_get_the_drain_of_the_configuration_they_run(
     behaviour = tmp_path / "behaviour"
     behaviour.write_text("ok")
     toy = start_toy(1, 0.1, behaviour)
-    toy.wait_for("ready")
+    (first,) = toy.workers(1).values()
     behaviour.write_text("drain 20")
     os.kill(toy.pid, signal.SIGHUP)
     toy.wait_for("reloaded")
+    eventually(lambda: not is_alive(first))  # until then it may still accept
     answers: list[dict[str, Any]] = []
     thread = threading.Thread(target=lambda: answers.append(toy.get("/long/3")))
     thread.start()
