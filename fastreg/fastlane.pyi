@@ -47,3 +47,110 @@ class Sha256(_Digest): ...
 
 @final
 class Sha512(_Digest): ...
+
+@final
+class Handover:
+    """A connection that leaves the lane because of what it has sent."""
+
+    fd: int
+    """The receiver's to close."""
+    address: str
+    """The client's IP address."""
+    listener: int
+    """As given to `accept` or `adopt`."""
+    data: bytes
+    """All that was received and not answered; never empty."""
+    has_served: bool
+    waited_s: float
+    """How long ago the request began to arrive; for a first one: the connection."""
+
+@final
+class ColdRead:
+    """A piece of a file that must be in the page cache before it can be sent."""
+
+    fd: int
+    """Stays open until `resume`."""
+    offset: int
+    length: int
+    ahead: int
+    """How many bytes after it will be wanted next."""
+
+@final
+class Lane:
+    """A worker's connections while they are idle, bring a head, or take a published answer.
+
+    To be used from one thread. No call waits. `turn`, `tick` and `resume` return what is to
+    be done elsewhere: a request to be served, a piece of a file to be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        head_timeout_s: float,
+        idle_timeout_s: float,
+        send_timeout_s: float,
+        logs_access: bool,
+    ) -> None: ...
+    def fileno(self) -> int:
+        """The descriptor that is readable when `turn` has something to do."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def answered(self) -> int:
+        """How many requests the lane has answered."""
+
+    @property
+    def published(self) -> int:
+        """How many answers it could give."""
+
+    @property
+    def lines_size(self) -> int:
+        """Bytes that `take_lines` would return."""
+
+    def accept(self, socket: int, listener: int) -> bool:
+        """Accept a connection on a listening socket, and return whether there was one.
+        Raises OSError when descriptors or memory are short."""
+
+    def adopt(self, fd: int, address: str, listener: int, data: bytes, has_served: bool) -> None:
+        """Take over a connection with what was received of it. Raises OSError, and the
+        descriptor stays the caller's."""
+
+    def turn(self) -> list[Handover | ColdRead]:
+        """Answer what can be answered now."""
+
+    def tick(self) -> list[Handover | ColdRead]:
+        """Look after timeouts, once a second."""
+
+    def resume(self, read: ColdRead, /) -> list[Handover | ColdRead]:
+        """Go on after a read."""
+
+    def publish(
+        self,
+        request: bytes,
+        head: bytes,
+        segments: list[bytes | tuple[int, int, int]],
+        witnesses: tuple[tuple[bytes, int, int, int, int, int], ...],
+        until: float | None = None,
+    ) -> bool:
+        """Answer the request of this head with the same from now on, for as long as every
+        witness (path, device, inode, mtime_ns, ctime_ns, size) is the status of its file,
+        and until a time in Unix seconds. Return whether that is possible: the request must
+        be one that the lane recognises, the body one segment at most.
+
+        An answer holds only for the same method, target, Authorization and If-None-Match;
+        one of a single range holds for every single range of the same file.
+        """
+
+    def take_lines(self) -> bytes:
+        """Return the access log of what the lane answered, in whole lines."""
+
+    def drain(self) -> None:
+        """Hand every further request over."""
+
+    def drop_idle(self, grace_s: float) -> None:
+        """End the connections that have been idle for `grace_s`; what they have sent
+        already is received all the same."""
+
+    def close(self) -> None:
+        """Close every connection; closing twice is fine."""

@@ -116,13 +116,23 @@ class LineWriter:
 
     def write(self, line: str) -> None:
         """Write `line` and its end."""
-        if not self._write_whole(f"{line}\n".encode("utf-8", "backslashreplace")):
-            self._dropped += 1
+        self._write_or_drop(f"{line}\n".encode("utf-8", "backslashreplace"), 1)
+
+    def _write_or_drop(self, data: bytes, lines: int) -> None:
+        if not self._write_whole(data):
+            self._dropped += lines
         elif self._dropped:
             count, self._dropped = self._dropped, 0
             get_logger().error("lines were dropped, nobody took them", of=self._name, lines=count)
             if self._dropped:  # that line too: still to be told
                 self._dropped += count - 1
+
+    def write_lines(self, lines: bytes) -> None:
+        """Write whole lines, as many at once as do not mix with others'."""
+        while lines:
+            end = lines.rfind(b"\n", 0, self._max_piece) + 1 or len(lines)
+            self._write_or_drop(lines[:end], lines.count(b"\n", 0, end))
+            lines = lines[end:]
 
     msg = log = debug = info = warn = warning = error = critical = fatal = exception = write
 
@@ -170,6 +180,10 @@ class AccessLog:
 
     def __call__(self, record: AccessRecord, /) -> None:
         self._writer.write(access_line(record, time.time()))
+
+    def write_lines(self, lines: bytes, /) -> None:
+        """Write lines that are put together already."""
+        self._writer.write_lines(lines)
 
 
 def access_line(record: AccessRecord, now: float) -> str:

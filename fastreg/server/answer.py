@@ -32,6 +32,10 @@ class Answer(WSGIHandler):
         """Tell whether the next request can be found on this connection."""
         raise AssertionError("the connection knows")
 
+    def publish(self, head: bytes) -> None:
+        """Take note of an answer's head before it is sent; the whole of it is in `result`."""
+        raise AssertionError("the connection knows")
+
     def _forget_answer(self) -> None:
         self.result = None
         self.status = b""
@@ -124,6 +128,7 @@ class Answer(WSGIHandler):
             lines.append(b"Connection: keep-alive")
         self._unsent_head = b"\r\n".join([*lines, b"", b""])
         self.headers_sent = True
+        self.publish(self._unsent_head)
 
     def _take_head(self) -> bytes:
         head, self._unsent_head = self._unsent_head, b""

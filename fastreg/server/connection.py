@@ -1,4 +1,4 @@
-"""One client's connection, from accept to close.
+"""One client's connection, for as long as a request needs more than the lane.
 
 Read `handle` and `handle_one_request` first: they are the whole life.
 """
@@ -9,19 +9,19 @@ import errno
 import os
 import socket
 import struct
-import time
 import traceback
 from typing import Any, Final, Literal, Protocol
 
 from gevent.socket import socket as GeventSocket
 
+from fastreg.fastlane import Handover, Lane
 from fastreg.server.answer import Answer
 from fastreg.server.body import Body, ChunkedBody, NoBody, SizedBody
 from fastreg.server.head import BadHead, Head, parse_head
 from fastreg.server.inbound import Inbound
 from fastreg.server.patience import Deadline, Pace
 from fastreg.server.refusal import render_refusal
-from fastreg.server.sending import ClientGone, send_all
+from fastreg.server.sending import ClientGone, segments_length, send_all
 from fastreg.server.settings import AccessLog, AccessRecord, ErrorLog, Settings
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -35,50 +35,55 @@ class Host(Protocol):
     application: Any
     access_log: AccessLog | None
     report: ErrorLog
+    lane: Lane
+    is_draining: bool
 
-    @property
-    def is_draining(self) -> bool: ...
-    def get_environ(self) -> dict[str, Any]: ...
-    def enter(self, connection: Connection, /) -> None: ...
+    def get_environ(self, listener: int, /) -> dict[str, Any]: ...
     def leave(self, connection: Connection, /) -> None: ...
 
 
 class Connection(Answer):
-    """Serves requests one after the other until somebody wants to close."""
+    """Serves one request that the lane handed over, and gives the connection back to it."""
 
     server: Host  # type: ignore[assignment]
 
-    def __init__(self, sock: GeventSocket, address: Any, server: Host) -> None:
+    def __init__(self, taken: Handover, server: Host) -> None:
         # Not the parent's: it would wrap the socket in a second buffer.
-        self.socket = sock
-        self.client_address = address
+        self.socket = GeventSocket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=taken.fd)
         self.server = server
         self.settings = server.settings
-        self.inbound = Inbound(sock)
-        self.remote_addr = _remote_addr(address)
-        self.idle_since: float | None = time.monotonic()
-        self.has_served = False
+        self.inbound = Inbound(self.socket, taken.data)
+        self.remote_addr = taken.address
+        self._listener = taken.listener
+        self._head_deadline = Deadline(self.settings.head_timeout_s - taken.waited_s)
         self._lingers = False
 
     def handle(self) -> None:
-        """Serve until the connection closes; raises nothing."""
-        self.server.enter(self)
+        """Serve one request; raises nothing."""
         try:
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while self.handle_one_request():
-                self.has_served = True
-            if self._lingers:
+            if self.handle_one_request():
+                self._give_back()
+            elif self._lingers:
                 self._linger()
         except OSError:
             pass  # the client left: not an event
         finally:
-            self.server.leave(self)
             self.socket.close()
+            self.server.leave(self)
+
+    def _give_back(self) -> None:
+        pending = bytes(self.inbound.take(self.inbound.pending))
+        fd = self.socket.detach()
+        try:
+            self.server.lane.adopt(fd, self.remote_addr, self._listener, pending, True)
+        except OSError:
+            os.close(fd)  # no memory, or no descriptor to watch it with
+            raise
 
     def handle_one_request(self) -> Literal[True] | None:
-        """Wait for a request and answer it; None when the connection must close."""
+        """Answer a request; None when the connection must close."""
         self._forget_request()
-        if not self._await_request():
+        if not self.inbound.await_first_byte(self._head_deadline):
             return None
         try:
             self._read_head()
@@ -95,19 +100,6 @@ class Connection(Answer):
             self._log_access()
         return None if self.close_connection else True
 
-    def drop_if_idle(self, grace_s: float) -> None:
-        """End the wait for a next request that has lasted `grace_s`.
-
-        A request already received is served all the same.
-        """
-        if self.idle_since is not None and time.monotonic() - self.idle_since >= grace_s:
-            try:
-                # Not gevent's shutdown: that fails the waiting read, data or not.
-                with socket.socket(fileno=os.dup(self.socket.fileno())) as raw:
-                    raw.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass  # the client was faster
-
     # --- the request
 
     def _forget_request(self) -> None:
@@ -118,20 +110,9 @@ class Connection(Answer):
         self.close_connection = False
         self._forget_answer()
 
-    def _await_request(self) -> bool:
-        settings = self.settings
-        if not self.has_served:
-            self._head_deadline = Deadline(settings.head_timeout_s)
-            has_come = self.inbound.await_first_byte(self._head_deadline)
-        else:
-            self.idle_since = time.monotonic()
-            has_come = self.inbound.await_first_byte(Deadline(settings.idle_timeout_s))
-            self._head_deadline = Deadline(settings.head_timeout_s)
-        self.idle_since = None
-        return has_come
-
     def _read_head(self) -> None:
-        self.head = head = parse_head(self.inbound.read_head(self._head_deadline))
+        self._raw_head = self.inbound.read_head(self._head_deadline)
+        self.head = head = parse_head(self._raw_head)
         self.command, self.request_version = head.method, head.version
         self.requestline = f"{head.method} {head.target} {head.version}"
         self.close_connection = not head.keeps_alive
@@ -151,7 +132,7 @@ class Connection(Answer):
     def get_environ(self) -> dict[str, Any]:
         """Return the WSGI environ; `RAW_URI` is the target before decoding."""
         assert self.head is not None
-        environ = self.server.get_environ()
+        environ = self.server.get_environ(self._listener)
         environ.update(self.head.environ())
         environ["REMOTE_ADDR"] = self.remote_addr
         environ["wsgi.input"] = self.body
@@ -161,6 +142,19 @@ class Connection(Answer):
     def _send_continue(self) -> None:
         if not self.headers_sent:
             send_all(self.socket, _CONTINUE, self.settings.send_timeout_s)
+
+    def publish(self, head: bytes) -> None:
+        """Let the lane give this answer to the same request again, if the application says
+        what must hold for that."""
+        result: Any = self.result
+        witnesses = getattr(result, "witnesses", None)
+        if witnesses is None or self.close_connection:
+            return
+        segments = [] if self.command == "HEAD" or self.code == 304 else result.segments
+        if segments and str(segments_length(segments)) != self.provided_content_length:
+            return
+        until = getattr(result, "until", None)
+        self.server.lane.publish(self._raw_head + b"\r\n\r\n", head, segments, witnesses, until)
 
     # --- the end of a request
 
@@ -259,8 +253,3 @@ class Connection(Answer):
                 referer=headers.get("referer", ""),
             )
         )
-
-
-def _remote_addr(address: Any) -> str:
-    host = str(address[0]) if isinstance(address, tuple) and address else ""
-    return host.removeprefix("::ffff:") if "." in host else host

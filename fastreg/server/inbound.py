@@ -27,9 +27,9 @@ _MAX_EMPTY_LINES: Final = 8
 
 
 class Inbound:
-    def __init__(self, sock: GeventSocket) -> None:
+    def __init__(self, sock: GeventSocket, received: bytes = b"") -> None:
         self._sock = sock
-        self._data = b""
+        self._data = received
         self._at = 0
         self._since_yield = 0
 
@@ -43,8 +43,6 @@ class Inbound:
 
         A few empty lines before a request are skipped (RFC 9112, 2.2).
         """
-        if self.pending:
-            gevent.sleep(0)  # a pipelining client must not keep the others waiting
         room = _MAX_EMPTY_LINES
         while True:
             while room and self._data[self._at : self._at + 2] == b"\r\n":

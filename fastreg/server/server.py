@@ -1,8 +1,7 @@
-"""A worker's server: accepts on shared sockets, counts connections, drains."""
+"""A worker's server: the lane, and a greenlet for each request that the lane hands over."""
 
 from __future__ import annotations
 
-import io
 import resource
 import socket
 import time
@@ -10,21 +9,24 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import gevent
-from gevent.pool import Pool
-from gevent.pywsgi import WSGIServer
-from gevent.socket import socket as GeventSocket
+from gevent.pool import Group
 
+from fastreg.fastlane import ColdRead, Handover, Lane
+from fastreg.server.accepting import Acceptor
 from fastreg.server.connection import Connection
+from fastreg.server.environ import base_environ
+from fastreg.server.offloop import read_in_thread
+from fastreg.server.sending import load
 from fastreg.server.settings import AccessLog, ErrorLog, Settings, no_error_log
 from fastreg.server.shares import Share
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
+_READABLE: Final = 1
+_TICK_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.05
-_MAX_ACCEPT: Final = 8
-_YIELD_S: Final = 0.002
-"""Two ticks of the event loop's timer: long enough for a worker that waits."""
-_ACCEPT_PAUSE_S: Final = 0.5
+_MAX_LINES_BYTES: Final = 16 << 10
+"""Of the lane's access log; written then, and every `_TICK_S`."""
 
 
 class Server:
@@ -49,29 +51,83 @@ class Server:
         self.application = app
         self.access_log = access_log
         self.report = error_log
-        self.connections: set[Connection] = set()
         self.is_draining = False
-        self.pool = Pool(self.settings.max_connections)
-        self._listeners = [Listener(each.dup(), self) for each in sockets]
+        self.lane = Lane(
+            head_timeout_s=self.settings.head_timeout_s,
+            idle_timeout_s=self.settings.idle_timeout_s,
+            send_timeout_s=self.settings.send_timeout_s,
+            logs_access=access_log is not None,
+        )
+        self._serving: set[Connection] = set()
+        self._greenlets = Group()
+        self._environs = [base_environ(sock, error_log) for sock in sockets]
+        self._acceptors = [Acceptor(each.dup(), n, self) for n, each in enumerate(sockets)]
+        loop = gevent.get_hub().loop
+        self._readable = loop.io(self.lane.fileno(), _READABLE)
+        self._clock = loop.timer(_TICK_S, _TICK_S)
 
     def start(self) -> None:
         """Begin to accept."""
-        for listener in self._listeners:
-            listener.start()
+        self._readable.start(self._turn)
+        self._clock.start(self._tick)
+        for acceptor in self._acceptors:
+            acceptor.start()
 
-    def enter(self, connection: Connection) -> None:
-        """Count a connection that begins."""
-        self.connections.add(connection)
-        self._tell_share()
+    @property
+    def connections(self) -> int:
+        """How many are open, idle ones included."""
+        return self.lane.connections + len(self._serving)
+
+    @property
+    def is_full(self) -> bool:
+        return self.connections >= self.settings.max_connections
+
+    def tell_share(self) -> None:
+        """Let the other workers know how many there are."""
+        if not self.is_draining:
+            self.share.tell(self.connections)
+
+    # --- what the event loop calls
+
+    def _turn(self) -> None:
+        self._follow(self.lane.turn())
+
+    def _tick(self) -> None:
+        self._follow(self.lane.tick())
+        self._write_lines()
+
+    def _follow(self, events: list[Handover | ColdRead]) -> None:
+        for event in events:
+            if isinstance(event, Handover):
+                connection = Connection(event, self)
+                self._serving.add(connection)
+                self._greenlets.spawn(connection.handle)
+            else:
+                self._greenlets.spawn(self._read_cold, event)
+        self.tell_share()
+        if self.lane.lines_size > _MAX_LINES_BYTES:
+            self._write_lines()
+
+    def _read_cold(self, read: ColdRead) -> None:
+        try:
+            read_in_thread(load, read.fd, read.offset, read.length, read.ahead)
+        except OSError:
+            pass  # sending meets it as well, and cuts the connection
+        self._follow(self.lane.resume(read))
+
+    def _write_lines(self) -> None:
+        if self.access_log is not None and self.lane.lines_size:
+            self.access_log.write_lines(self.lane.take_lines())
+
+    # --- what a connection asks of its server
+
+    def get_environ(self, listener: int) -> dict[str, Any]:
+        return self._environs[listener].copy()
 
     def leave(self, connection: Connection) -> None:
-        """Count a connection no more."""
-        self.connections.discard(connection)
-        self._tell_share()
-
-    def _tell_share(self) -> None:
-        if not self.is_draining:
-            self.share.tell(len(self.connections))
+        """Count a connection no more that was handed over."""
+        self._serving.discard(connection)
+        self.tell_share()
 
     def drain(self, timeout_s: float) -> bool:
         """Accept who has connected already, let requests finish, close; cut what is left.
@@ -82,105 +138,27 @@ class Server:
         """
         self.is_draining = True
         deadline = time.monotonic() + timeout_s
-        for listener in self._listeners:
-            listener.accept_queued()
-            listener.close()
+        self.lane.drain()
+        while self._acceptors:
+            acceptor = self._acceptors.pop()
+            acceptor.take_queued()
+            acceptor.close()
         self.share.leave()
         gevent.sleep(0)  # who was accepted last begins to be served
         grace_s = min(self.settings.drain_grace_s, timeout_s / 2)
-        while len(self.pool) and time.monotonic() < deadline:
-            for connection in list(self.connections):
-                connection.drop_if_idle(grace_s)
-            self.pool.join(timeout=_DRAIN_STEP_S)
-        finished = not len(self.pool)
-        self.pool.kill(timeout=1)
+        while self.connections and time.monotonic() < deadline:
+            self.lane.drop_idle(grace_s)
+            gevent.sleep(_DRAIN_STEP_S)
+        finished = not self.connections
+        self._greenlets.kill(timeout=1)
+        self._close()
         return finished
 
-
-class Listener(WSGIServer):
-    """One listening socket of a `Server`."""
-
-    handler_class = Connection
-
-    def __init__(self, sock: socket.socket, owner: Server) -> None:
-        self.settings = owner.settings
-        self.enter, self.leave = owner.enter, owner.leave
-        self.access_log = owner.access_log
-        self.report = owner.report
-        self.owner = owner
-        host, port = sock.getsockname()[:2]
-        environ = {
-            "SERVER_NAME": host,  # given here: the parent would ask the DNS
-            "SERVER_PORT": str(port),
-            "SERVER_SOFTWARE": "fastreg",
-            "wsgi.errors": _ErrorStream(owner.report),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": True,
-        }
-        super().__init__(
-            sock, owner.application, spawn=owner.pool, log=None, error_log=None, environ=environ
-        )
-
-    @property
-    def is_draining(self) -> bool:
-        return self.owner.is_draining
-
-    def set_max_accept(self) -> None:
-        """As many a wake-up as leave the other workers some of a crowd."""
-        self.max_accept = _MAX_ACCEPT
-
-    def _do_read(self) -> None:
-        """Accept, unless another worker should: then only what it has left after a moment."""
-        if not self.owner.share.is_ahead():
-            super()._do_read()  # type: ignore[misc]
-            return
-        self.stop_accepting()
-        self._timer = self.loop.timer(_YIELD_S)
-        self._timer.start(self._take_what_is_left)
-
-    def _take_what_is_left(self) -> None:
-        if self.started:
-            self.start_accepting()  # first, for what follows may stop it again
-            super()._do_read()  # type: ignore[misc]
-
-    def accept_queued(self) -> None:
-        """Take those who wait in the kernel's queue, which the last close would reset."""
-        while self.started and not self.owner.pool.full():
-            client = self.do_read()
-            if client is None:
-                return
-            self.do_handle(*client)
-
-    def do_read(self) -> tuple[GeventSocket, Any] | None:  # type: ignore[override]
-        """Accept one connection, None when there is none."""
-        try:
-            while True:
-                try:
-                    return super().do_read()
-                except ConnectionError:
-                    continue  # left while waiting in the queue: the next one
-        except OSError as error:
-            # Out of descriptors or memory: the queue keeps the client until there is room.
-            self.report("accept failed", {"error": str(error)})
-            self.stop_accepting()
-            gevent.spawn_later(_ACCEPT_PAUSE_S, self._resume)
-            return None
-
-    def _resume(self) -> None:
-        if self.started:
-            self.start_accepting()
-
-
-class _ErrorStream(io.TextIOBase):
-    """`wsgi.errors`."""
-
-    def __init__(self, report: ErrorLog) -> None:
-        self._report = report
-
-    def write(self, text: str, /) -> int:
-        if text.strip():
-            self._report("wsgi errors", {"text": text.rstrip()})
-        return len(text)
+    def _close(self) -> None:
+        self._readable.close()
+        self._clock.close()
+        self._write_lines()
+        self.lane.close()
 
 
 def raise_fd_limit() -> int:

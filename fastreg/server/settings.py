@@ -53,6 +53,9 @@ class AccessRecord:
 class AccessLog(Protocol):
     def __call__(self, record: AccessRecord, /) -> None: ...
 
+    def write_lines(self, lines: bytes, /) -> None:
+        """Write whole lines in the Combined Log Format."""
+
 
 class ErrorLog(Protocol):
     """Receives an event's name and its fields. Must not raise and must not block."""

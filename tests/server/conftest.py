@@ -9,8 +9,8 @@ import pytest
 
 from fastreg.server.listener import bind
 from fastreg.server.server import Server
-from fastreg.server.settings import AccessRecord, Settings
-from tests.server.wire import Running, StartServer
+from fastreg.server.settings import Settings
+from tests.server.wire import Records, Running, StartServer
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def start_server() -> Iterator[StartServer]:
 
     def start(app: Any, **settings: Any) -> Running:
         (sock,) = bind("127.0.0.1:0")
-        records: list[AccessRecord] = []
+        records = Records()
         errors: list[tuple[str, dict[str, object]]] = []
         server = Server(
             [sock],
             app,
             settings=Settings(**settings),
-            access_log=records.append,
+            access_log=records,
             error_log=lambda event, fields: errors.append((event, fields)),
         )
         server.start()

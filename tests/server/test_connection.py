@@ -307,7 +307,7 @@ def test_connections_over_the_limit_wait_for_their_turn(start_server: StartServe
     for client in (first, second, third):
         client.send(get())
     assert first.answer().status == second.answer().status == 200
-    assert len(running.server.connections) == 2
+    assert running.server.connections == 2
     first.close()
     assert third.answer().status == 200
 

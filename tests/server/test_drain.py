@@ -39,7 +39,7 @@ def test_idle_connections_are_closed_at_once(start_server: StartServer) -> None:
     client = running.connect()
     client.send(get())
     assert client.answer().status == 200
-    wait_until(lambda: all(each.idle_since for each in running.server.connections))
+    wait_until(lambda: running.server.lane.connections == running.server.connections)
     assert running.server.drain(60) is True
     assert client.rest() == b""
 

@@ -59,7 +59,7 @@ def test_connections_one_after_the_other_are_shared_evenly(count: int) -> None:
             clients.append(Client(sock.getsockname()[1]))
             clients[-1].send(get())
             assert clients[-1].answer().status == 200
-        counts = sorted(len(server.connections) for server in servers)
+        counts = sorted(server.connections for server in servers)
         assert counts == [count // 2, count - count // 2]
     finally:
         for client in clients:

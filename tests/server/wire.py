@@ -96,13 +96,26 @@ class Client:
         return data
 
 
+class Records(list[AccessRecord]):
+    """An access log: the application's answers as records, the lane's as lines."""
+
+    def __init__(self) -> None:
+        self.lines = b""
+
+    def __call__(self, record: AccessRecord, /) -> None:
+        self.append(record)
+
+    def write_lines(self, lines: bytes, /) -> None:
+        self.lines += lines
+
+
 @dataclass
 class Running:
     """A server in the test's own event loop."""
 
     server: Server
     port: int
-    records: list[AccessRecord] = field(default_factory=list)
+    records: Records = field(default_factory=Records)
     errors: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
 

@@ -1,0 +1,125 @@
+/*
+ * The fast lane: a worker's connections while they are idle, bring a head, or take a
+ * published answer.
+ *
+ * A request that is not recognised, or that nothing published answers, leaves the lane with
+ * its connection and all that was received of it (an fr_event), and comes back when it is
+ * answered. The lane makes up no answer of its own and decides nothing.
+ *
+ * Everything happens in calls by one thread, which watches `poll_fd` for reading and calls
+ * fr_lane_turn when it is readable, and fr_lane_tick once a second. No call waits.
+ */
+#ifndef FASTREG_LANE_H
+#define FASTREG_LANE_H
+
+#include "access_lines.h"
+#include "published.h"
+#include "sending.h"
+
+enum {
+    FR_ADDRESS_SIZE = 64,
+    FR_MAX_EVENTS = 256, /* of one turn or tick */
+};
+
+typedef enum { FR_NOWHERE, FR_BEGINNING, FR_IDLE, FR_SENDING_LIST, FR_LISTS } fr_list_name;
+
+typedef struct fr_connection {
+    struct fr_connection *earlier, *later; /* in a list, by `since` */
+    int64_t since_ms;                      /* of the list's clock: begun, idle, last progress */
+    fr_sending *sending;
+    char *received; /* and not consumed */
+    size_t received_size;
+    int fd;
+    unsigned listener;
+    uint32_t watched; /* epoll events */
+    uint8_t list;
+    uint8_t has_served;
+    char address[FR_ADDRESS_SIZE];
+} fr_connection;
+
+typedef struct {
+    fr_connection *first, *last;
+} fr_list;
+
+typedef enum {
+    FR_HANDOVER, /* take the connection out with fr_lane_take, and serve its request */
+    FR_COLD_READ /* read the window of `sending` into the page cache, then fr_lane_resume */
+} fr_event_kind;
+
+typedef struct {
+    fr_event_kind kind;
+    fr_connection *connection;
+} fr_event;
+
+typedef struct {
+    int64_t head_timeout_ms;
+    int64_t idle_timeout_ms;
+    int64_t send_timeout_ms;
+    int logs_access;
+} fr_lane_settings;
+
+typedef struct {
+    fr_lane_settings settings;
+    fr_table table;
+    fr_access_lines lines;
+    int poll_fd;
+    int is_draining;
+    fr_list lists[FR_LISTS];
+    size_t connections; /* reads of the disk included */
+    uint64_t answered;
+    int64_t now_ms;     /* monotonic */
+    int64_t now;        /* Unix seconds */
+    char date[FR_DATE_SIZE + 1];
+    char *buffer;       /* what was just received */
+    fr_event *events;
+    size_t event_count;
+} fr_lane;
+
+/* Returns 0, or -1 with errno. */
+int fr_lane_init(fr_lane *lane, const fr_lane_settings *settings);
+
+/* Close every connection, and give everything back. A window that is still being read keeps
+ * its file. */
+void fr_lane_free(fr_lane *lane);
+
+/*
+ * Take over a connection, non-blocking and with TCP_NODELAY, and `size` bytes that it has
+ * already brought. Returns 0, or -1 with errno when it stays the caller's.
+ */
+int fr_lane_adopt(fr_lane *lane, int fd, const char *address, unsigned listener, const char *data,
+                  size_t size, int has_served);
+
+/*
+ * Accept a connection on a listening socket; what is accepted inherits its TCP_NODELAY.
+ * Returns 1, 0 when none is there, or -1 with errno.
+ */
+int fr_lane_accept(fr_lane *lane, int socket, unsigned listener);
+
+/* Go round once: whatever can be answered now is. Fills lane->events. */
+void fr_lane_turn(fr_lane *lane);
+
+/* Look after timeouts. Fills lane->events. */
+void fr_lane_tick(fr_lane *lane);
+
+/* Take a handed-over connection out: its descriptor is the caller's, free it after use. */
+void fr_lane_take(fr_lane *lane, fr_connection *connection);
+void fr_connection_free(fr_connection *connection);
+
+/* How long ago the request of a handed-over connection began to arrive. */
+int64_t fr_lane_waited_ms(const fr_lane *lane, const fr_connection *connection);
+
+/* Go on after a read of the disk. */
+void fr_lane_resume(fr_lane *lane, fr_connection *connection);
+
+/* Answer no further request: hand every one over. */
+void fr_lane_drain(fr_lane *lane);
+
+/* Bring to an end the connections that have been idle for that long. What they have sent
+ * already is received all the same. */
+void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms);
+
+/* As fr_table_publish, for the request that has this head (with its empty line); -1 also for
+ * one that the lane does not recognise. */
+int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft);
+
+#endif

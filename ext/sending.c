@@ -1,0 +1,198 @@
+#define _GNU_SOURCE
+
+#include "sending.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+static size_t put(char *out, size_t at, const char *data, size_t size)
+{
+    memcpy(out + at, data, size);
+    return at + size;
+}
+
+/* The head of one range: the published one with the range's own numbers. */
+static int write_range_head(fr_sending *s, char *out)
+{
+    const fr_answer *a = s->answer;
+    char range[64], length[24];
+    int range_size, length_size;
+    size_t at;
+
+    range_size = snprintf(range, sizeof range, "%llu-%llu/%llu", (unsigned long long)s->begin,
+                          (unsigned long long)s->end - 1, (unsigned long long)a->body_size);
+    length_size = snprintf(length, sizeof length, "%llu", (unsigned long long)(s->end - s->begin));
+    if (a->head_size + sizeof range + sizeof length > FR_MAX_ANSWER_HEAD)
+        return -1;
+    at = put(out, 0, a->head, a->range_at);
+    at = put(out, at, range, (size_t)range_size);
+    at = put(out, at, a->head + a->range_end, a->length_at - a->range_end);
+    at = put(out, at, length, (size_t)length_size);
+    at = put(out, at, a->head + a->length_end, a->head_size - a->length_end);
+    s->head = out;
+    s->head_size = at;
+    return 0;
+}
+
+int fr_sending_begin(fr_sending *s, fr_answer *answer, const fr_request_head *request,
+                     const char *date, char *scratch)
+{
+    memset(s, 0, sizeof *s);
+    s->answer = answer;
+    s->request = *request;
+    s->end = answer->body_size;
+    s->head = answer->head;
+    s->head_size = answer->head_size;
+    /* Whoever is still sending this head has a copy of what is left of it. */
+    memcpy((char *)answer->head + answer->date_at, date, FR_DATE_SIZE);
+    if (answer->length_at == 0)
+        return 0;
+    if (request->range_first >= answer->body_size)
+        return -1;
+    s->begin = s->at = request->range_first;
+    if (request->range_last < answer->body_size)
+        s->end = request->range_last + 1;
+    return write_range_head(s, scratch);
+}
+
+static int is_over(int error)
+{
+    return error != EAGAIN && error != EWOULDBLOCK && error != EINTR;
+}
+
+static fr_progress send_memory(fr_sending *s, int sock)
+{
+    size_t head_left = s->head_size - s->head_sent;
+    struct iovec parts[2] = {
+        {(char *)s->head + s->head_sent, head_left},
+        {s->answer->body != NULL ? (char *)s->answer->body + s->at : NULL, (size_t)(s->end - s->at)},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = s->end > s->at ? 2 : 1};
+    ssize_t sent = sendmsg(sock, &message, MSG_NOSIGNAL);
+    size_t of_head;
+
+    if (sent < 0)
+        return is_over(errno) ? FR_GONE : FR_BLOCKED;
+    of_head = (size_t)sent < head_left ? (size_t)sent : head_left;
+    s->head_sent += of_head;
+    s->at += (size_t)sent - of_head;
+    return s->head_sent == s->head_size && s->at == s->end ? FR_SENT : FR_BLOCKED;
+}
+
+/* Whether a window's first and last page are in the page cache: windows are read whole. */
+static int is_resident(const fr_answer *a, uint64_t at, uint64_t size)
+{
+    char byte;
+    struct iovec one = {&byte, 1};
+    off_t first = (off_t)(a->file_offset + at);
+
+    return preadv2(a->fd, &one, 1, first, RWF_NOWAIT) == 1 &&
+           preadv2(a->fd, &one, 1, first + (off_t)size - 1, RWF_NOWAIT) == 1;
+}
+
+uint64_t fr_sending_window(const fr_sending *s)
+{
+    return s->end - s->at < FR_WINDOW ? s->end - s->at : FR_WINDOW;
+}
+
+void fr_sending_warm(fr_sending *s)
+{
+    s->warm_end = s->at + fr_sending_window(s);
+}
+
+static fr_progress send_head(fr_sending *s, int sock)
+{
+    size_t left = s->head_size - s->head_sent;
+    ssize_t sent = send(sock, s->head + s->head_sent, left, MSG_MORE | MSG_NOSIGNAL);
+
+    if (sent < 0)
+        return is_over(errno) ? FR_GONE : FR_BLOCKED;
+    s->head_sent += (size_t)sent;
+    return s->head_sent == s->head_size ? FR_SENT : FR_BLOCKED;
+}
+
+static fr_progress send_file(fr_sending *s, int sock, size_t budget)
+{
+    while (s->at < s->end && budget > 0) {
+        uint64_t left;
+        off_t offset;
+        ssize_t sent;
+
+        if (s->at >= s->warm_end) {
+            if (!is_resident(s->answer, s->at, fr_sending_window(s)))
+                return FR_COLD;
+            fr_sending_warm(s);
+        }
+        if (s->head_sent < s->head_size) {
+            fr_progress progress = send_head(s, sock);
+            if (progress != FR_SENT)
+                return progress;
+        }
+        left = s->warm_end - s->at;
+        offset = (off_t)(s->answer->file_offset + s->at);
+        sent = sendfile(sock, s->answer->fd, &offset, left < budget ? (size_t)left : budget);
+        if (sent < 0)
+            return is_over(errno) ? FR_GONE : FR_BLOCKED;
+        if (sent == 0)
+            return FR_GONE;
+        s->at += (uint64_t)sent;
+        budget -= (size_t)sent;
+    }
+    return s->at == s->end ? FR_SENT : FR_BLOCKED;
+}
+
+fr_progress fr_sending_advance(fr_sending *s, int sock, size_t budget)
+{
+    if (s->answer->body != NULL || s->begin == s->end)
+        return send_memory(s, sock);
+    return send_file(s, sock, budget);
+}
+
+uint64_t fr_sending_sent(const fr_sending *s)
+{
+    return s->at - s->begin;
+}
+
+static fr_slice move(fr_slice slice, char **room)
+{
+    if (slice.size > 0)
+        memcpy(*room, slice.data, slice.size);
+    slice.data = *room;
+    *room += slice.size;
+    return slice;
+}
+
+fr_sending *fr_sending_put_away(const fr_sending *s)
+{
+    const fr_request_head *request = &s->request;
+    fr_slice head = {s->head + s->head_sent, s->head_size - s->head_sent};
+    size_t text = request->target.size + request->user_agent.size + request->referer.size;
+    fr_sending *away = malloc(sizeof *away + head.size + text);
+    char *room;
+
+    if (away == NULL)
+        return NULL;
+    room = (char *)(away + 1);
+    *away = *s;
+    away->head = move(head, &room).data;
+    away->head_size = head.size;
+    away->head_sent = 0;
+    memset(&away->request, 0, sizeof away->request);
+    away->request.method = request->method;
+    away->request.target = move(request->target, &room);
+    away->request.user_agent = move(request->user_agent, &room);
+    away->request.referer = move(request->referer, &room);
+    fr_answer_keep(away->answer);
+    return away;
+}
+
+void fr_sending_free(fr_sending *s)
+{
+    fr_answer_release(s->answer);
+    free(s);
+}
