@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,17 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         machine = describe(workdir, network)
         scale = TINY if options.tiny else Scale()
         bench = Bench(workdir, options.rounds, options.seconds, scale)
-        lines = [line for row in options.only or ROWS for line in run(row, bench)]
+        results = {row: run(row, bench) for row in options.only or ROWS}
+    lines = [line for result in results.values() for line in result]
     path = options.results / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
     table.save(path, lines, machine, bench.raw)
     print(table.render(lines, machine))
     print(f"\nEvery round is in {path}")
+    if failed := [row for row, result in results.items() if not result]:
+        sys.exit(f"not measured: {', '.join(failed)}")
 
 
 def run(row: str, bench: Bench) -> list[Line]:
+    """Return a row's lines; none if it failed, which must not cost the other rows."""
     print(f"{row} …", end=" ", file=sys.stderr, flush=True)
     begun = time.monotonic()
-    lines = ROWS[row](bench)
+    try:
+        lines = ROWS[row](bench)
+    except (RuntimeError, OSError):
+        traceback.print_exc()
+        return []
     print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
     return lines
 

@@ -22,6 +22,7 @@ class Scale:
     layer_bytes: int = GIB
     pulls: int = 50
     pushers: int = 4
+    busy_push_blocks: int = 2
     memory_push_blocks: int = 256
     idle_connections: int = 2_000
     crowd: int = 10_000
@@ -33,6 +34,7 @@ TINY = Scale(
     layer_bytes=16 * MIB,
     pulls=8,
     pushers=2,
+    busy_push_blocks=1,
     memory_push_blocks=4,
     idle_connections=50,
     crowd=200,

@@ -6,11 +6,13 @@ So one cheap process is dozens of pulling clients, and the server is the slow pa
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import time
 from dataclasses import dataclass
 
+from loadtests.bench.pace import Pace
 from loadtests.bench.wire import DISCARD_BYTES, discard, read_head
 
 TIMEOUT_S = 30
@@ -38,8 +40,8 @@ class Puller:
         self.sock.sendall(self._request)
         self._left = -1
 
-    def take(self, buffer: bytearray) -> int:
-        """Take what is there; return how much of a body it was."""
+    def take(self, buffer: bytearray, most: int) -> int:
+        """Take what is there, up to `most`; return how much of a body it was."""
         if self._left < 0:
             answer = read_head(self.sock)
             if answer.status != 200:
@@ -47,16 +49,23 @@ class Puller:
             self._left = answer.content_bytes - answer.extra_bytes
             count = answer.extra_bytes
         else:
-            count = discard(self.sock, buffer, self._left)
+            count = discard(self.sock, buffer, min(most, self._left))
             self._left -= count
         if self._left == 0:
             self.ask()
         return count
 
 
-def pull(address: tuple[str, int], request: bytes, connections: int, until: float) -> Pulled:
+def pull(
+    address: tuple[str, int],
+    request: bytes,
+    connections: int,
+    until: float,
+    bytes_s: float = math.inf,
+) -> Pulled:
     """Pull on many connections at once until a time of `time.monotonic`."""
-    buffer, received = bytearray(DISCARD_BYTES), 0
+    buffer, received, pace = bytearray(DISCARD_BYTES), 0, Pace(bytes_s)
+    most = pace.piece(DISCARD_BYTES)
     with contextlib.ExitStack() as stack:
         socks = [
             stack.enter_context(socket.create_connection(address, TIMEOUT_S))
@@ -69,5 +78,6 @@ def pull(address: tuple[str, int], request: bytes, connections: int, until: floa
             poll.register(fd, select.EPOLLIN)
         while (now := time.monotonic()) < until:
             for fd, _ in poll.poll(until - now):
-                received += pullers[fd].take(buffer)
+                received += (count := pullers[fd].take(buffer, most))
+                pace.keep(count)
     return Pulled(received, now - begun, time.process_time() - cpu)

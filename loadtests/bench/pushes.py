@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from loadtests.bench.content import (
     blob_path,
     framed,
 )
+from loadtests.bench.pace import Pace
 from loadtests.bench.servers import Server
 
 TIMEOUT_S = 120
@@ -38,7 +40,8 @@ class Pushed:
 class Client:
     """One connection to push on."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, pace: Pace) -> None:
+        self._pace = pace
         self._connection = http.client.HTTPConnection(server.host, timeout=TIMEOUT_S)
 
     def close(self) -> None:
@@ -52,6 +55,15 @@ class Client:
         self._connection.endheaders()
         sock: socket.socket = self._connection.sock
         return sock
+
+    def send_file(self, fd: int, size: int) -> None:
+        sock, offset = self._connection.sock, 0
+        sock.setblocking(True)  # sendfile(2) knows nothing of Python's timeouts
+        while offset < size:
+            count = os.sendfile(sock.fileno(), fd, offset, self._pace.piece(size - offset))
+            self._pace.keep(count)
+            offset += count
+        sock.settimeout(TIMEOUT_S)
 
     def expect(self, status: int) -> str:
         """Take an answer without content; return the path and query of its Location."""
@@ -75,7 +87,7 @@ def push_whole(client: Client, body: Body, upload: Upload) -> None:
     target = with_digest(client.start_upload(), upload)
     sock = client.send_head("PUT", target, Content_Length=body.size)
     for _ in range(body.count):
-        send_file(sock, body.block_fd, BLOCK_BYTES)
+        client.send_file(body.block_fd, BLOCK_BYTES)
     sock.sendall(upload.tail)
     client.expect(201)
 
@@ -85,7 +97,7 @@ def push_streamed(client: Client, body: Body, upload: Upload) -> None:
     target = client.start_upload()
     sock = client.send_head("PATCH", target, Transfer_Encoding="chunked")
     for _ in range(body.count):
-        send_file(sock, body.framed_fd, body.framed_bytes)
+        client.send_file(body.framed_fd, body.framed_bytes)
     sock.sendall(framed(upload.tail) + b"0\r\n\r\n")
     client.finish_upload(client.expect(202), upload)
 
@@ -98,7 +110,7 @@ def push_in_chunks(client: Client, body: Body, upload: Upload) -> None:
         first, size = number * BLOCK_BYTES, BLOCK_BYTES + len(tail)
         content_range = f"{first}-{first + size - 1}"
         sock = client.send_head("PATCH", target, Content_Length=size, Content_Range=content_range)
-        send_file(sock, body.block_fd, BLOCK_BYTES)
+        client.send_file(body.block_fd, BLOCK_BYTES)
         sock.sendall(tail)
         target = client.expect(202)
     client.finish_upload(target, upload)
@@ -111,24 +123,10 @@ def with_digest(target: str, upload: Upload) -> str:
     return f"{target}{'&' if '?' in target else '?'}digest={upload.digest}"
 
 
-def send_file(sock: socket.socket, fd: int, size: int) -> None:
-    offset = 0
-    sock.setblocking(True)  # sendfile(2) knows nothing of Python's timeouts
-    while offset < size:
-        offset += os.sendfile(sock.fileno(), fd, offset, size - offset)
-    sock.settimeout(TIMEOUT_S)
-
-
-@contextlib.contextmanager
-def connected(server: Server) -> Iterator[Client]:
-    with contextlib.closing(Client(server)) as client:
-        yield client
-
-
-def push(server: Server, how: Push, body: Body) -> Pushed:
+def push(server: Server, how: Push, body: Body, bytes_s: float = math.inf) -> Pushed:
     """Push content that was never there, and remove it again when the time is taken."""
     upload = body.new_upload()
-    with connected(server) as client:
+    with contextlib.closing(Client(server, Pace(bytes_s))) as client:
         begun, cpu = time.monotonic(), time.thread_time()
         how(client, body, upload)
         spent, duration = time.thread_time() - cpu, time.monotonic() - begun
@@ -139,16 +137,18 @@ def push(server: Server, how: Push, body: Body) -> Pushed:
     return Pushed(body.size, duration, spent)
 
 
-def push_until(server: Server, body: Body, clients: int, until: float) -> int:
+def push_until(
+    server: Server, body: Body, clients: int, until: float, bytes_s: float = math.inf
+) -> int:
     """Push on many connections at once until a time of `time.monotonic`; return the bytes."""
 
     def push_repeatedly() -> int:
         pushed = 0
         while time.monotonic() < until:
-            pushed += push(server, push_whole, body).size
+            pushed += push(server, push_whole, body, bytes_s / clients).size
         return pushed
 
-    with ThreadPoolExecutor(clients) as threads:
+    with ThreadPoolExecutor(clients or 1) as threads:
         runs = [threads.submit(push_repeatedly) for _ in range(clients)]
     return sum(run.result() for run in runs)
 

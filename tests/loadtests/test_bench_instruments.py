@@ -16,6 +16,7 @@ import pytest
 from loadtests.bench.background import Background
 from loadtests.bench.content import Body, Store, blob_path
 from loadtests.bench.crowd import affordable
+from loadtests.bench.pace import CREDIT_S, LEAST_WAIT_S, Pace
 from loadtests.bench.probe import Prober
 from loadtests.bench.processes import CpuMeter, MemoryMeter, cpu_s, fields, tree
 from loadtests.bench.servers import nginx_config
@@ -148,6 +149,22 @@ def test_a_load_in_the_background_hands_back_its_result_or_its_failure() -> None
     failed = Background[int](int, "no number")
     with pytest.raises(RuntimeError, match="invalid literal"):
         failed.result()
+
+
+def test_a_pace_is_kept_and_hardly_any_lost_time_made_up() -> None:
+    begun, pace = time.monotonic(), Pace(1e6)
+    for _ in range(50):
+        pace.keep(1000)
+    assert time.monotonic() - begun >= 0.05 - LEAST_WAIT_S
+    time.sleep(0.05)
+    later = time.monotonic()
+    pace.keep(50_000)
+    assert time.monotonic() - later >= 0.05 - CREDIT_S - LEAST_WAIT_S
+
+
+def test_only_what_is_paced_is_sent_in_pieces() -> None:
+    assert Pace().piece(1 << 30) == 1 << 30
+    assert Pace(1e6).piece(1 << 30) < 1 << 20
 
 
 def test_every_upload_is_new() -> None:
