@@ -23,7 +23,8 @@ enum {
     BATCH = 64,
     ROUNDS = 4, /* a turn's, before other work gets its own */
     PIPELINED = 16,
-    MIN_BUDGET = 64 << 10, /* of a file, a connection and turn; the more wait, the less */
+    TURN_BUDGET = 4 << 20, /* of files: about a millisecond, for all that are ready */
+    MIN_BUDGET = 64 << 10, /* a connection's part of it */
     MAX_BUDGET = 1 << 20,
 };
 
@@ -438,13 +439,12 @@ void fr_lane_turn(fr_lane *lane)
     look_at_clock(lane);
     for (unsigned round = 0; round < ROUNDS; round++) {
         int count = epoll_wait(lane->poll_fd, ready, BATCH, 0);
-        size_t budget = MAX_BUDGET / (size_t)(count > 0 ? count : 1);
+        size_t budget = count > 0 ? TURN_BUDGET / (size_t)count : 0;
         int is_bulk = 0;
 
         if (count <= 0)
             return;
-        if (budget < MIN_BUDGET)
-            budget = MIN_BUDGET;
+        budget = budget < MIN_BUDGET ? MIN_BUDGET : budget > MAX_BUDGET ? MAX_BUDGET : budget;
         /* Requests first: a manifest must not wait for a piece of everybody's layer. */
         for (int i = 0; i < count; i++)
             if (((fr_connection *)ready[i].data.ptr)->sending != NULL)
