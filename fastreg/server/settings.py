@@ -27,7 +27,7 @@ class Settings:
     """How much such a connection may send."""
     small_rest_bytes: int = 64 << 10
     """An unread body with this much left or less is read to keep the connection."""
-    max_connections: int = 10_000
+    max_connections: int = 50_000
     headers: tuple[tuple[str, str], ...] = ()
     """Of the answers that the server gives by itself."""
     drain_grace_s: float = 1.0

@@ -30,8 +30,8 @@ def serve(
     Running requests get `drain_timeout_s` to finish. Only in the main thread.
     """
     settings = settings or Settings()
-    # A connection may have a file open, and the application needs some of its own.
-    most = min(settings.max_connections, max(1, raise_fd_limit() // 2))
+    # Few connections are served at once, each with a file or two open; most wait.
+    most = min(settings.max_connections, max(1, raise_fd_limit() * 3 // 4))
     settings = replace(settings, max_connections=most)
     stop = Event()
     on_signal = gevent.signal_handler(signal.SIGTERM, stop.set)
