@@ -13,7 +13,7 @@ from pathlib import Path
 from loadtests.bench import rows_latency, rows_memory, rows_pushes, rows_reads, table
 from loadtests.bench.bench import TINY, Bench, Scale
 from loadtests.bench.machine import describe
-from loadtests.bench.network import enter_own_network
+from loadtests.bench.network import enter_own_network, systems_network
 from loadtests.bench.ratios import Line
 from loadtests.bench.servers import SOURCES
 
@@ -35,7 +35,7 @@ RESULTS = SOURCES / "loadtests" / "results"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    network = "the system's" if options.system_network else enter_own_network()
+    network = systems_network() if options.system_network else enter_own_network()
     with tempfile.TemporaryDirectory(prefix="fastreg-bench-", dir=options.directory) as name:
         workdir = Path(name)
         machine = describe(workdir, network)

@@ -26,9 +26,13 @@ def enter_own_network() -> str:
     """
     ip = shutil.which("ip", path=_SEARCH_PATH)
     if ip is None or os.geteuid() != 0 or ctypes.CDLL(None).unshare(_CLONE_NEWNET) != 0:
-        return f"the system's loopback, {_SYSTEMS_OWN.read_text().strip()}"
+        return systems_network()
     subprocess.run([ip, "link", "set", "lo", "up"], check=True)
     for prefix in ("127.0.0.0/8", "127.0.0.1"):
         route = ["local", prefix, "dev", "lo", "table", "local"]
         subprocess.run([ip, "route", "replace", *route, "congctl", CONGESTION_CONTROL], check=True)
     return f"own loopback, {CONGESTION_CONTROL}"
+
+
+def systems_network() -> str:
+    return f"the system's loopback, {_SYSTEMS_OWN.read_text().strip()}"
