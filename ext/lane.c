@@ -294,6 +294,18 @@ static void serve(fr_lane *lane, fr_connection *c, const char *data, size_t size
     await(lane, c, data, size, EPOLLIN);
 }
 
+/* The requests are part of what is kept, which is replaced on the way. */
+static void serve_kept(fr_lane *lane, fr_connection *c, size_t budget)
+{
+    char *kept = c->received;
+    size_t size = c->received_size;
+
+    c->received = NULL;
+    c->received_size = 0;
+    serve(lane, c, kept, size, budget);
+    free(kept);
+}
+
 static void receive(fr_lane *lane, fr_connection *c, size_t budget)
 {
     size_t kept = c->received_size;
@@ -303,7 +315,7 @@ static void receive(fr_lane *lane, fr_connection *c, size_t budget)
     ssize_t count;
 
     if (room == 0) {
-        serve(lane, c, c->received, kept, budget);
+        serve_kept(lane, c, budget);
         return;
     }
     if (kept > 0)
@@ -327,7 +339,7 @@ static void send_on(fr_lane *lane, fr_connection *c, size_t budget)
     c->sending = NULL;
     fr_sending_free(s);
     leave_list(lane, c);
-    serve(lane, c, c->received, c->received_size, budget);
+    serve_kept(lane, c, budget);
 }
 
 /* --- what the outside calls */
