@@ -147,7 +147,9 @@ static int read_cached(const fr_draft *d, char *out)
 static fr_answer *make_answer(const fr_draft *d)
 {
     fr_answer marked = {.fd = -1};
-    size_t body_bytes = d->body != NULL || is_small(d) ? (size_t)d->body_size : 0;
+    char small[FR_SMALL_BODY];
+    const char *body = d->body == NULL && is_small(d) && read_cached(d, small) ? small : d->body;
+    size_t body_bytes = body != NULL ? (size_t)d->body_size : 0;
     size_t bytes = sizeof marked + d->key_size + d->head_size + body_bytes;
     fr_answer *a;
     char *room;
@@ -174,10 +176,8 @@ static fr_answer *make_answer(const fr_draft *d)
         a->witnesses[i] = d->witnesses[i];
         a->witnesses[i].path = store(&room, d->witnesses[i].path, strlen(d->witnesses[i].path) + 1);
     }
-    if (d->body != NULL)
-        a->body = store(&room, d->body, body_bytes);
-    else if (is_small(d) && read_cached(d, room))
-        a->body = room;
+    if (body != NULL)
+        a->body = store(&room, body, body_bytes);
     else if (d->fd >= 0 && (a->fd = fcntl(d->fd, F_DUPFD_CLOEXEC, 0)) < 0) {
         fr_answer_release(a);
         return NULL;
@@ -284,6 +284,10 @@ int fr_table_publish(fr_table *t, const fr_draft *draft, int64_t now)
     a = make_answer(draft);
     if (a == NULL)
         return -1;
+    if (weight(a) > t->max_bytes) { /* or all others would go first */
+        fr_answer_release(a);
+        return -1;
+    }
     a->hash = hash;
     a->last_used = now;
     a->next_alike = *bucket_of(t, hash);

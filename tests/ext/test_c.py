@@ -25,5 +25,6 @@ def test_the_c_holds_its_contract_under_sanitizers(
 ) -> None:
     arguments = [*SANITIZERS, source, *objects, "-lcrypto", "-o", source.stem]
     compile_c(need("cc", "gcc"), *arguments, directory=tmp_path)
-    ran = subprocess.run([tmp_path / source.stem], capture_output=True, text=True, timeout=60)
+    program = [tmp_path / source.stem]
+    ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, "ok\n"), ran.stderr
