@@ -82,7 +82,7 @@ void fr_access_lines_add(fr_access_lines *lines, const char *address, const fr_r
     if (lines->second != now || lines->time[0] == 0)
         set_time(lines, now);
     out = lines->data + lines->size;
-    out = put_text(out, address);
+    out = put_text(out, *address ? address : "-"); /* a Unix socket's client has none */
     out = put_text(out, " - - [");
     out = put_text(out, lines->time);
     out = put_text(out, head->method == FR_HEAD ? "] \"HEAD " : "] \"GET ");
