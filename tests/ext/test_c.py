@@ -9,6 +9,7 @@ import pytest
 from tests.ext.compiling import SANITIZERS, compile_c, compile_objects
 
 PROGRAMS = sorted(Path(__file__).parent.glob("*_test.c"))
+_HOLDS_BUT_SKIPPED_SOME = 77
 
 
 @pytest.fixture(scope="module")
@@ -27,4 +28,6 @@ def test_the_c_holds_its_contract_under_sanitizers(
     compile_c(need("cc", "gcc"), *arguments, directory=tmp_path)
     program = [tmp_path / source.stem]
     ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    if ran.returncode == _HOLDS_BUT_SKIPPED_SOME:
+        pytest.skip(ran.stderr)
     assert (ran.returncode, ran.stdout) == (0, "ok\n"), ran.stderr
