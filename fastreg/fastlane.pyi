@@ -1,10 +1,11 @@
-"""The C core's digests.
+"""The C core: digests, and bodies on their way in.
 
 A digest may be used from several threads: calls are serialised, and a thread that waits
 for its turn or hashes 2 KiB or more has let go of the GIL. A digest cannot be pickled or
 subclassed; its exported state travels instead.
 """
 
+from contextlib import AbstractContextManager
 from typing import ClassVar, Self, final
 
 from typing_extensions import Buffer
@@ -47,6 +48,79 @@ class Sha256(_Digest): ...
 
 @final
 class Sha512(_Digest): ...
+
+@final
+class Sink:
+    """The end of a file that a body is poured into."""
+
+    def __init__(
+        self, file: AbstractContextManager[int], size: int, digest: Sha256 | Sha512 | None, /
+    ) -> None:
+        """`file` gives its descriptor for the length of a `with` block, and must not close it
+        before the block ends. `size` is the file's; `digest` is of as many bytes."""
+
+    @property
+    def size(self) -> int:
+        """Of the file; the digest has exactly as many bytes."""
+
+    @property
+    def failure(self) -> OSError | None:
+        """What the last write failed with."""
+
+@final
+class Inflow:
+    """A body on its way in: the framing, and the bytes that came before they were wanted.
+
+    Not for two threads or greenlets at a time: a call while another one receives raises
+    RuntimeError.
+    """
+
+    def __init__(self, length: int | None, /) -> None:
+        """`length` is what was announced; None for a body in chunks (RFC 9112, 7.1)."""
+
+    @property
+    def is_over(self) -> bool:
+        """The body has come to its end."""
+
+    @property
+    def left(self) -> int | None:
+        """Bytes that are still to come, None where only the chunks tell."""
+
+    @property
+    def received(self) -> int:
+        """Bytes that the last call took from the socket, framing and all."""
+
+    @property
+    def waited_s(self) -> float:
+        """How long the last call waited for them."""
+
+    def put_in_front(self, data: bytes, /) -> None:
+        """Take `data` as what came first, ahead of the socket."""
+
+    def take_rest(self) -> bytes:
+        """Hand out what was received and belongs behind the body, which must be over."""
+
+    def receive(self, socket: int, buffer: Buffer, /) -> int | None:
+        """Receive data into `buffer`, up to its size, without waiting and without giving the
+        GIL away; return how many bytes: 0 at the end of the body, None for nothing yet.
+
+        What came before a failure is returned first. Raises ConnectionResetError when the
+        client left, OSError(EBADMSG) for chunks that are none.
+        """
+
+    def hold(self, socket: int, /) -> None:
+        """Keep the socket open for `pour`, whatever happens to this descriptor."""
+
+    def release(self) -> None:
+        """End `hold`; a `pour` that is still at it ends it when it returns."""
+
+    def pour(self, sink: Sink, max_bytes: int, /) -> int | None:
+        """As `receive`, into a file and its digest, without the GIL: up to `max_bytes`, but
+        some megabytes at most. 0 also where the file takes no more.
+
+        Waits for the disk, and for the client a few milliseconds at most. What was written
+        is on its way to the disk, not durable. The digest is kept from others meanwhile.
+        """
 
 @final
 class Handover:

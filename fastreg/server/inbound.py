@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-import gevent
 from gevent.socket import socket as GeventSocket
 
 from fastreg.server.head import BadHead, check_growing
