@@ -16,7 +16,7 @@ from gevent.socket import socket as GeventSocket
 
 from fastreg.fastlane import Handover, Lane
 from fastreg.server.answer import Answer
-from fastreg.server.body import Body, ChunkedBody, NoBody, SizedBody
+from fastreg.server.body import Body
 from fastreg.server.head import BadHead, Head, parse_head
 from fastreg.server.inbound import Inbound
 from fastreg.server.patience import Deadline, Pace
@@ -104,7 +104,7 @@ class Connection(Answer):
 
     def _forget_request(self) -> None:
         self.head: Head | None = None
-        self.body: Body = NoBody(self.inbound, Deadline(0), None)
+        self.body = Body(self.inbound, Deadline(0), None, 0)
         self.environ = None
         self.requestline = self.command = ""
         self.close_connection = False
@@ -122,12 +122,9 @@ class Connection(Answer):
 
     def _make_body(self, head: Head) -> Body:
         pace = Pace(self.settings.body_timeout_s, self.settings.body_pace_bytes)
-        send_continue = self._send_continue if head.expects_continue else None
-        if head.is_chunked:
-            return ChunkedBody(self.inbound, pace, send_continue)
-        if head.content_length:
-            return SizedBody(self.inbound, pace, send_continue, head.content_length)
-        return NoBody(self.inbound, pace, None)
+        length = None if head.is_chunked else head.content_length or 0
+        send_continue = self._send_continue if head.expects_continue and length != 0 else None
+        return Body(self.inbound, pace, send_continue, length)
 
     def get_environ(self) -> dict[str, Any]:
         """Return the WSGI environ; `RAW_URI` is the target before decoding."""

@@ -1,26 +1,23 @@
 """What a connection has received and nobody has consumed yet.
 
-The one reader of the socket. Bytes that came with a head and belong to its body, or to
-the next request, wait here.
+Bytes that came with a head and belong to its body, or to the next request, wait here. A
+body that is being read takes them first, then what follows on the socket, and puts back
+what was not its own.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 import time
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from gevent.socket import socket as GeventSocket
+from gevent.socket import wait_read
 
 from fastreg.server.head import BadHead, check_growing
 from fastreg.server.patience import Patience
 
-T = TypeVar("T")
-
 _HEAD_READ: Final = 16 << 10
-_YIELD_EVERY: Final = 1 << 20
 _MAX_EMPTY_LINES: Final = 8
 """Before a request. Who sends more does not mean to send one."""
 
@@ -30,7 +27,6 @@ class Inbound:
         self._sock = sock
         self._data = received
         self._at = 0
-        self._since_yield = 0
 
     @property
     def pending(self) -> int:
@@ -76,25 +72,6 @@ class Inbound:
             except TimeoutError:
                 raise BadHead("408 Request Timeout", "the head did not arrive in time") from None
 
-    def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
-        """Consume what `pattern` matches of what is here already."""
-        found = pattern.match(self._data, self._at)
-        if found is not None:
-            self._at = found.end()
-        return found
-
-    def read_line(self, max_bytes: int, patience: Patience) -> bytes | None:
-        """Return a line without its CRLF; None when it is longer than `max_bytes`."""
-        while True:
-            end = self._data.find(b"\r\n", self._at, self._at + max_bytes + 2)
-            if end >= 0:
-                line = self._data[self._at : end]
-                self._at = end + 2
-                return line
-            if self.pending > max_bytes + 1:
-                return None
-            self.receive_more(_HEAD_READ, patience)
-
     def take(self, max_bytes: int) -> memoryview:
         """Consume up to `max_bytes` of what is here already; may be empty."""
         end = min(len(self._data), self._at + max_bytes)
@@ -102,40 +79,36 @@ class Inbound:
         self._at = end
         return view
 
+    def put_back(self, data: bytes) -> None:
+        """Make `data` what is received and not consumed; only while nothing is."""
+        self._data, self._at = data, 0
+
+    def fileno(self) -> int:
+        """The socket, for who receives by himself while nothing is pending."""
+        return self._sock.fileno()
+
+    def wait(self, patience: Patience) -> None:
+        """Wait until there is something to receive. Raises TimeoutError."""
+        began = time.monotonic()
+        wait_read(self.fileno(), _time_left(patience), TimeoutError("the client is too slow"))
+        patience.spent(time.monotonic() - began, 0)
+
     def receive(self, max_bytes: int, patience: Patience) -> bytes:
         """Return 1..max_bytes straight from the socket; only while nothing is pending.
 
         Raises TimeoutError, and ConnectionResetError when the client left.
         """
-        return self._from_socket(self._sock.recv, max_bytes, len, patience)
-
-    def receive_into(self, buffer: memoryview, patience: Patience) -> int:
-        """As `receive`, into a buffer; returns how many bytes."""
-        return self._from_socket(self._sock.recv_into, buffer, int, patience)
-
-    def _from_socket(
-        self, receive: Callable[[Any], T], what: Any, count: Callable[[T], int], patience: Patience
-    ) -> T:
-        if self._since_yield >= _YIELD_EVERY:
-            # A client that is always faster than we are would never let others run.
-            self._since_yield = 0
-            gevent.sleep(0)
-        timeout_s = patience.left_s()
-        if timeout_s <= 0:
-            raise TimeoutError("the client is too slow")
-        self._sock.settimeout(timeout_s)
+        self._sock.settimeout(_time_left(patience))
         began = time.monotonic()
         try:
-            data = receive(what)
+            data: bytes = self._sock.recv(max_bytes)
         except TimeoutError:
             raise
         except OSError as error:
             raise ConnectionResetError(error.errno, "the client left") from error
-        received = count(data)
-        if not received:
+        if not data:
             raise ConnectionResetError(errno.ECONNRESET, "the client left")
-        patience.spent(time.monotonic() - began, received)
-        self._since_yield += received
+        patience.spent(time.monotonic() - began, len(data))
         return data
 
     def receive_more(self, max_bytes: int, patience: Patience) -> None:
@@ -143,3 +116,10 @@ class Inbound:
         data = self.receive(max_bytes, patience)
         self._data = self._data[self._at :] + data if self.pending else data
         self._at = 0
+
+
+def _time_left(patience: Patience) -> float:
+    timeout_s = patience.left_s()
+    if timeout_s <= 0:
+        raise TimeoutError("the client is too slow")
+    return timeout_s

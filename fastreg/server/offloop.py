@@ -1,7 +1,8 @@
 """Work that may block, in threads beside the event loop.
 
 Downloads have threads of their own: a disk that is slow to read does not keep a push from
-its fsync, nor the other way round. A thread that hangs does not keep the process.
+its fsync, nor the other way round. So have bodies that are being received: many of them do
+not keep a small change waiting. A thread that hangs does not keep the process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MAX_THREADS: Final = 32
 """Enough for as many slow fsyncs at once; threads are made as they are needed."""
 MAX_READ_THREADS: Final = 8
 """Reads of a megabyte: more at once make a disk seek, not read."""
+MAX_RECEIVE_THREADS: Final = 8
+"""Each keeps a core busy, or waits for the disk; the others' bytes wait in their sockets."""
 
 
 def run_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
@@ -32,12 +35,17 @@ def run_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
 
 def read_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
     """As `run_in_thread`, in the threads of the downloads."""
-    return _apply(_reading_pool(gevent.get_hub()), fn, args)
+    return _apply(_pool("read", MAX_READ_THREADS, gevent.get_hub()), fn, args)
 
 
-@lru_cache(maxsize=1)
-def _reading_pool(hub: Hub) -> ThreadPool:
-    return ThreadPool(MAX_READ_THREADS, hub)
+def receive_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
+    """As `run_in_thread`, in the threads of the bodies that are being received."""
+    return _apply(_pool("receive", MAX_RECEIVE_THREADS, gevent.get_hub()), fn, args)
+
+
+@lru_cache(maxsize=2)
+def _pool(work: str, max_threads: int, hub: Hub) -> ThreadPool:
+    return ThreadPool(max_threads, hub)
 
 
 def _apply(pool: ThreadPool, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
