@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -31,21 +31,33 @@ class RequestBody:
         Raises BodyTimeout and BodyIncomplete; nothing is made up for what did not come.
         """
         wanted = max_bytes if self._left is None else min(max_bytes, self._left)
-        data = self._receive(wanted) if wanted else b""
+        data: bytes = _receive(self._source.read, wanted) if wanted else b""
         if self._left is not None:
             if wanted and not data:
                 raise BodyIncomplete(f"{self._left} bytes are missing")
             self._left -= len(data)
         return data
 
-    def _receive(self, max_bytes: int) -> bytes:
-        try:
-            data: bytes = self._source.read(max_bytes)
-        except TimeoutError:
-            raise BodyTimeout("send the body without pauses") from None
-        except OSError as e:
-            raise BodyIncomplete(e.strerror or str(e)) from None
-        return data
+
+class PouringBody(RequestBody):
+    """A body whose server can bring it into a file by itself, and knows where it ends."""
+
+    def pour(self, sink: Any, max_bytes: int, /) -> int:
+        """Pour up to `max_bytes` into the file of `sink`, and return how many. Raises as
+        `read`; what the file does not take is told by `sink`."""
+        count: int = _receive(self._source.pour, sink, max_bytes)
+        if self._left is not None:
+            self._left -= count
+        return count
+
+
+def _receive(receive: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return receive(*args)
+    except TimeoutError:
+        raise BodyTimeout("send the body without pauses") from None
+    except OSError as e:
+        raise BodyIncomplete(e.strerror or str(e)) from None
 
 
 class Request:
@@ -56,7 +68,9 @@ class Request:
 
     @cached_property
     def body(self) -> RequestBody:
-        return RequestBody(self.environ["wsgi.input"], self.content_length)
+        source = self.environ["wsgi.input"]
+        kind = PouringBody if hasattr(source, "pour") else RequestBody
+        return kind(source, self.content_length)
 
     def header(self, name: str) -> str:
         """Return the header's value, several joined by commas, "" where there is none."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from blake3 import blake3
 
-from fastreg.fastlane import Sha256, Sha512
+from fastreg.fastlane import Sha256, Sha512, Sink
 from fastreg.oci.digest import Digest, Hasher
 from fastreg.registry.store import Store
 
@@ -21,6 +21,15 @@ class Source(Protocol):
 
     def read(self, max_bytes: int, /) -> bytes:
         """Return 1..max_bytes bytes, b"" at the end."""
+
+
+@runtime_checkable
+class PouringSource(Source, Protocol):
+    """A source that can bring its bytes into a file without showing them to Python."""
+
+    def pour(self, sink: Sink, max_bytes: int, /) -> int:
+        """Append up to `max_bytes` to the file of `sink`, and return how many: 0 at the end,
+        or where the file takes no more (`sink.failure`)."""
 
 
 def new_hasher(algorithm: str) -> Hasher:

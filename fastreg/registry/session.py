@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from fastreg.errors import SizeInvalid
+from fastreg.fastlane import Sha256, Sha512, Sink
 from fastreg.oci.digest import Hasher
-from fastreg.registry.hashing import Source
+from fastreg.registry.hashing import READ_BYTES, PouringSource, Source
 from fastreg.registry.hashstates import HashStates
 from fastreg.registry.store import Store, log
 from fastreg.storage.base import Writer
 from fastreg.storage.errors import StorageError
 
-RECEIVE_BYTES: Final = 1 << 20
 CHECKPOINT_BYTES: Final = 1 << 30
 """How much a kill in mid-stream can leave to be hashed again."""
 
@@ -28,14 +28,14 @@ class Session:
         self._writer = writer
         self._states = states
         self._hasher = hasher
+        self._sink = _sink(writer, hasher)
 
     def receive(self, body: Source, length: int | None) -> None:
         """Append `body`, which must have `length` bytes if that is given. Whatever the
         failure, what arrived in order is kept, durably, and its state saved."""
         begin = checkpoint = self._writer.size
         try:
-            while data := body.read(_next_read(self._writer.size - begin, length)):
-                self._take(data)
+            while self._take_some(body, _room(self._writer.size - begin, length)):
                 if self._writer.size - checkpoint >= CHECKPOINT_BYTES:
                     self.save()
                     checkpoint = self._writer.size
@@ -50,6 +50,16 @@ class Session:
         self._writer.sync()
         if self._hasher:
             self._states.save(self._hasher, self._writer.size)
+
+    def _take_some(self, body: Source, max_bytes: int) -> int:
+        """Append up to `max_bytes` of the body; return how many, 0 at its end."""
+        before = self._writer.size
+        if self._sink is not None and isinstance(body, PouringSource):
+            body.pour(self._sink, max_bytes)
+            self._writer.wrote(self._sink.size, self._sink.failure)
+        elif data := body.read(min(max_bytes, READ_BYTES)):
+            self._take(data)
+        return self._writer.size - before
 
     def _take(self, data: bytes) -> None:
         before = self._writer.size
@@ -68,8 +78,16 @@ class Session:
             log.warning("upload state not saved", reason=str(e))
 
 
-def _next_read(received: int, length: int | None) -> int:
-    return RECEIVE_BYTES if length is None else min(RECEIVE_BYTES, length - received)
+def _sink(writer: Writer, hasher: Hasher | None) -> Sink | None:
+    """What a body can be poured into: a file, and a digest of the C core's if any."""
+    file = writer.file
+    if file is None or not (hasher is None or isinstance(hasher, (Sha256, Sha512))):
+        return None
+    return Sink(file, writer.size, hasher)
+
+
+def _room(received: int, length: int | None) -> int:
+    return CHECKPOINT_BYTES if length is None else min(CHECKPOINT_BYTES, length - received)
 
 
 def _check_length(received: int, length: int, body: Source) -> None:

@@ -121,6 +121,17 @@ class Writer(AbstractContextManager["Writer"], ABC):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`. Raises NoSpace, with `size` telling what was kept."""
 
+    @property
+    @abstractmethod
+    def file(self) -> AbstractContextManager[int] | None:
+        """Gives the descriptor of the file, for the length of a `with` block, to who appends
+        at `size` himself and tells with `wrote`; None where the driver has no files."""
+
+    @abstractmethod
+    def wrote(self, size: int, failure: OSError | None) -> None:
+        """Take note that the file has `size` bytes now, and raise what `failure` means:
+        what the next write failed with. Raises NoSpace."""
+
     @abstractmethod
     def sync(self) -> None:
         """Make the `size` bytes durable. A failure may have lost any of them: `size` tells

@@ -154,6 +154,16 @@ class LocalWriter(Writer):
                 self.size += count
                 view = view[count:]
 
+    @property
+    def file(self) -> Descriptor:
+        return self._descriptor
+
+    def wrote(self, size: int, failure: OSError | None) -> None:
+        self.size = size
+        if failure is not None:
+            with DiskErrors(self._key, creating=True):
+                raise failure
+
     def sync(self) -> None:
         with DiskErrors(self._key, creating=True):
             self._off_loop(self._sync)

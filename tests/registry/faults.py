@@ -96,6 +96,13 @@ class HookedWriter(Writer):
         self._inner.write(data)
         self._driver.after("write", self._key)
 
+    @property
+    def file(self) -> None:
+        """None, so that every byte comes by `write`."""
+
+    def wrote(self, size: int, failure: OSError | None) -> None:
+        raise AssertionError("there is no file to write to")
+
     def sync(self) -> None:
         with self._driver.around("sync", self._key):
             self._inner.sync()

@@ -14,7 +14,7 @@ import gevent
 import pytest
 
 from fastreg.storage.base import OffLoop
-from fastreg.storage.errors import Busy, StorageError
+from fastreg.storage.errors import Busy, NoSpace, StorageError
 from fastreg.storage.local import LocalDriver
 
 
@@ -190,3 +190,38 @@ def test_a_greenlet_killed_while_it_opens_a_writer_does_not_hold_the_key(
     stopper.going.set()
     assert in_threads(stopper.done.wait, 10)
     assert close_once_free(driver, "u/data") == 0
+
+
+def test_bytes_that_go_straight_to_the_file_are_the_writers(root: Path) -> None:
+    driver = LocalDriver(root)
+    with driver.writer("a", append=False) as writer:
+        writer.write(b"abc")
+        assert writer.file is not None
+        with writer.file as fd:
+            os.pwrite(fd, b"def", writer.size)
+        writer.wrote(6, None)
+        writer.write(b"g")
+        writer.commit("b")
+    assert driver.get("b", 100) == b"abcdefg"
+
+
+def test_a_failure_to_write_to_the_file_is_told_as_the_disks(root: Path) -> None:
+    with LocalDriver(root).writer("a", append=False) as writer:
+        with pytest.raises(NoSpace):
+            writer.wrote(3, OSError(errno.ENOSPC, "full"))
+        assert writer.size == 3
+        with pytest.raises(StorageError):
+            writer.wrote(3, OSError(errno.EIO, "broken"))
+
+
+def test_a_file_in_use_stays_open_and_locked_when_its_writer_closes(root: Path) -> None:
+    driver = LocalDriver(root)
+    writer = driver.writer("a", append=False)
+    assert writer.file is not None
+    with writer.file as fd:
+        writer.close()
+        os.pwrite(fd, b"abc", 0)
+        with pytest.raises(Busy):
+            driver.writer("a", append=True)
+    with driver.writer("a", append=True) as after:
+        assert after.size == 3

@@ -1,0 +1,148 @@
+"""Sessions into which a body is poured: from a socket to the file, unseen by Python."""
+
+import os
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from fastreg.errors import SizeInvalid
+from fastreg.fastlane import Inflow, Sink
+from fastreg.oci.digest import HEX_LENGTHS, Digest
+from fastreg.registry import paths, session
+from fastreg.registry.registry import Registry
+from fastreg.registry.repository import Repository
+from fastreg.storage.errors import StorageError
+from fastreg.storage.local import LocalDriver
+from tests.registry.images import read_blob
+
+NAME = "library/app"
+CONTENT = os.urandom(1 << 20) + bytes(12_345)
+DIGEST = Digest.of(CONTENT)
+ALGORITHMS = sorted(HEX_LENGTHS)
+
+
+@pytest.fixture
+def repository(root: Path) -> Repository:
+    return Registry(LocalDriver(root)).repository(NAME)
+
+
+class Poured:
+    """A body of `content`, of which only the first `sent` bytes come."""
+
+    def __init__(self, content: bytes, sent: int | None = None) -> None:
+        self._inflow = Inflow(len(content))
+        self._server, client = socket.socketpair()
+        self._inflow.hold(self._server.fileno())
+        self.poured = 0
+        threading.Thread(target=_send, args=(client, content[:sent])).start()
+
+    def __del__(self) -> None:
+        self._server.close()
+        self._inflow.release()
+
+    def read(self, max_bytes: int) -> bytes:
+        buffer = bytearray(max_bytes)
+        while (count := self._inflow.receive(self._server.fileno(), buffer)) is None:
+            pass
+        return bytes(buffer[:count])
+
+    def pour(self, sink: Sink, max_bytes: int) -> int:
+        while (count := self._inflow.pour(sink, max_bytes)) is None:
+            pass
+        self.poured += count
+        return count
+
+
+def _send(client: socket.socket, data: bytes) -> None:
+    with client, suppress(ConnectionError):
+        client.sendall(data)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let writing fail beyond `size`, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("running", ALGORITHMS)
+@pytest.mark.parametrize("final", ALGORITHMS)
+def test_pieces_that_are_poured_become_the_blob(
+    repository: Repository, running: str, final: str
+) -> None:
+    upload_id = repository.uploads.start(running)
+    first = Poured(CONTENT[:300_000])
+    assert repository.uploads.append(upload_id, first, start=0) == first.poured == 300_000
+    digest = Digest.of(CONTENT, final)
+    last = Poured(CONTENT[300_000:])
+    repository.uploads.finish(upload_id, last, digest, start=300_000)
+    assert last.poured == (0 if final == "blake3" else len(CONTENT) - 300_000)
+    assert read_blob(repository, digest) == CONTENT
+
+
+def test_a_poured_body_that_breaks_off_is_kept_with_its_state(
+    repository: Repository, root: Path
+) -> None:
+    upload_id = repository.uploads.start()
+    with pytest.raises(ConnectionResetError):
+        repository.uploads.append(upload_id, Poured(CONTENT, sent=400_001), start=0)
+    assert repository.uploads.size(upload_id) == 400_001
+    states = root / paths.hash_states(NAME, upload_id) / "sha256"
+    assert os.listdir(states) == ["400001"]
+    repository.uploads.finish(upload_id, Poured(CONTENT[400_001:]), DIGEST, start=400_001)
+    assert read_blob(repository, DIGEST) == CONTENT
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_file_that_takes_no_more_keeps_what_it_took_and_goes_on(
+    repository: Repository, root: Path, algorithm: str
+) -> None:
+    upload_id = repository.uploads.start(algorithm)
+    with pytest.raises(StorageError), files_of_at_most(700_001):
+        repository.uploads.append(upload_id, Poured(CONTENT), start=0)
+    assert repository.uploads.size(upload_id) == 700_001
+    assert (root / paths.upload_data(NAME, upload_id)).read_bytes() == CONTENT[:700_001]
+    states = root / paths.hash_states(NAME, upload_id) / algorithm
+    assert os.listdir(states) == ["700001"]
+    digest = Digest.of(CONTENT, algorithm)
+    repository.uploads.finish(upload_id, Poured(CONTENT[700_001:]), digest, start=700_001)
+    assert read_blob(repository, digest) == CONTENT
+
+
+def test_a_poured_chunk_ends_where_it_was_announced_to(repository: Repository) -> None:
+    upload_id = repository.uploads.start()
+    with pytest.raises(SizeInvalid, match="more came"):
+        repository.uploads.append(upload_id, Poured(CONTENT), start=0, length=500_000)
+    assert repository.uploads.size(upload_id) == 500_000
+    with pytest.raises(SizeInvalid, match=r"9.*1 came"):
+        repository.uploads.append(upload_id, Poured(CONTENT[500_000:][:1]), start=None, length=9)
+    repository.uploads.finish(upload_id, Poured(CONTENT[500_001:]), DIGEST, start=500_001)
+    assert read_blob(repository, DIGEST) == CONTENT
+
+
+def test_the_state_is_saved_on_the_way(
+    repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHECKPOINT_BYTES", 100_000)
+    upload_id = repository.uploads.start()
+    states = root / paths.hash_states(NAME, upload_id) / "sha256"
+    seen = []
+
+    class Watched(Poured):
+        def pour(self, sink: Sink, max_bytes: int) -> int:
+            seen.extend(os.listdir(states))
+            return super().pour(sink, max_bytes)
+
+    repository.uploads.append(upload_id, Watched(CONTENT[:350_000]), start=0)
+    checkpoints = [int(offset) for offset in seen]
+    assert checkpoints == sorted(checkpoints)
+    assert {0, 100_000, 200_000, 300_000} <= set(checkpoints)
