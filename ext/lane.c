@@ -21,9 +21,9 @@ enum {
     UNUSED_FILE_S = 60,
     BUFFER_SIZE = 64 << 10,
     BATCH = 64,
-    ROUNDS = 4, /* a turn's, before other work gets its own */
+    TURN_US = 500, /* of rounds, before other work gets its own */
     PIPELINED = 16,
-    TURN_BUDGET = 4 << 20, /* of files: about a millisecond, for all that are ready */
+    ROUND_BUDGET = 4 << 20, /* of files: about a millisecond, for all that are ready */
     MIN_BUDGET = 64 << 10, /* a connection's part of it */
     MAX_BUDGET = 1 << 20,
 };
@@ -48,6 +48,14 @@ static void look_at_clock(fr_lane *lane)
     snprintf(lane->date, sizeof lane->date, "%s, %02u %s %04u %02u:%02u:%02u GMT", DAYS[d.tm_wday],
              (unsigned)d.tm_mday % 100, MONTHS[d.tm_mon], (unsigned)(d.tm_year + 1900) % 10000,
              (unsigned)d.tm_hour % 100, (unsigned)d.tm_min % 100, (unsigned)d.tm_sec % 100);
+}
+
+static int64_t microseconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 /* --- the lists, each in the order of its deadlines */
@@ -443,34 +451,35 @@ int fr_lane_accept(fr_lane *lane, int socket, unsigned listener)
     return -1;
 }
 
+/* Requests first: a manifest must not wait for a piece of everybody's layer. */
+static void visit(fr_lane *lane, struct epoll_event *ready, int count)
+{
+    size_t budget = ROUND_BUDGET / (size_t)count;
+
+    budget = budget < MIN_BUDGET ? MIN_BUDGET : budget > MAX_BUDGET ? MAX_BUDGET : budget;
+    for (int i = 0; i < count; i++)
+        if (((fr_connection *)ready[i].data.ptr)->sending == NULL) {
+            receive(lane, ready[i].data.ptr, budget);
+            ready[i].data.ptr = NULL;
+        }
+    for (int i = 0; i < count; i++)
+        if (ready[i].data.ptr != NULL)
+            send_on(lane, ready[i].data.ptr, budget);
+}
+
 void fr_lane_turn(fr_lane *lane)
 {
     struct epoll_event ready[BATCH];
+    int64_t end = microseconds() + TURN_US;
 
     lane->event_count = 0;
     look_at_clock(lane);
-    for (unsigned round = 0; round < ROUNDS; round++) {
+    do {
         int count = epoll_wait(lane->poll_fd, ready, BATCH, 0);
-        size_t budget = count > 0 ? TURN_BUDGET / (size_t)count : 0;
-        int is_bulk = 0;
-
         if (count <= 0)
             return;
-        budget = budget < MIN_BUDGET ? MIN_BUDGET : budget > MAX_BUDGET ? MAX_BUDGET : budget;
-        /* Requests first: a manifest must not wait for a piece of everybody's layer. */
-        for (int i = 0; i < count; i++)
-            if (((fr_connection *)ready[i].data.ptr)->sending != NULL)
-                is_bulk = 1;
-            else {
-                receive(lane, ready[i].data.ptr, budget);
-                ready[i].data.ptr = NULL;
-            }
-        for (int i = 0; i < count; i++)
-            if (ready[i].data.ptr != NULL)
-                send_on(lane, ready[i].data.ptr, budget);
-        if (is_bulk || lane->event_count + BATCH > FR_MAX_EVENTS)
-            return;
-    }
+        visit(lane, ready, count);
+    } while (lane->event_count + BATCH <= FR_MAX_EVENTS && microseconds() < end);
 }
 
 void fr_lane_tick(fr_lane *lane)
