@@ -66,13 +66,20 @@ static char *put_number(char *out, uint64_t number)
 /* A header that was not sent shows as a hyphen. */
 static char *put_slice(char *out, fr_slice slice)
 {
-    return slice.size > 0 ? put(out, slice.data, slice.size) : put(out, "-", 1);
+    if (slice.size == 0)
+        *out++ = '-';
+    for (size_t i = 0; i < slice.size; i++) {
+        if (slice.data[i] == '\\')
+            *out++ = '\\';
+        *out++ = slice.data[i];
+    }
+    return out;
 }
 
 void fr_access_lines_add(fr_access_lines *lines, const char *address, const fr_request_head *head,
                          int status, uint64_t bytes_sent, int64_t now)
 {
-    size_t size = FIXED_PART + head->target.size + head->referer.size + head->user_agent.size;
+    size_t size = FIXED_PART + head->target.size + 2 * (head->referer.size + head->user_agent.size);
     char *out;
 
     if (make_room(lines, size) != 0) {

@@ -1,8 +1,8 @@
 /*
  * Access log lines, put together in memory and written elsewhere.
  *
- * A line is that of the Combined Log Format, as fastreg/logs.py writes it. Nothing is
- * escaped here: what is logged must have passed fr_request_head_parse.
+ * A line is that of the Combined Log Format, as fastreg/logs.py writes it. Nothing but
+ * backslashes is escaped here: what is logged must have passed fr_request_head_parse.
  */
 #ifndef FASTREG_ACCESS_LINES_H
 #define FASTREG_ACCESS_LINES_H

@@ -175,6 +175,7 @@ static size_t write_key(char *key, const fr_request_head *head)
     size_t size = 0;
 
     key[size++] = head->method == FR_HEAD ? 'H' : head->has_range ? 'R' : 'G';
+    key[size++] = head->closes ? 'C' : 'K';
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (parts[i].size > 0)
             memcpy(key + size, parts[i].data, parts[i].size);
@@ -224,7 +225,10 @@ static int settle(fr_lane *lane, fr_connection *c, fr_sending *s, fr_progress pr
     if (progress == FR_SENT) {
         lane->answered++;
         c->has_served = 1;
-        return 1;
+        if (!s->request.closes)
+            return 1;
+        hang_up(lane, c);
+        return 0;
     }
     if (progress != FR_GONE && c->sending == NULL)
         c->sending = fr_sending_put_away(s);
@@ -285,6 +289,8 @@ static void serve(fr_lane *lane, fr_connection *c, const char *data, size_t size
             await(lane, c, data, size, EPOLLIN | EPOLLOUT); /* at once, after the others */
             return;
         }
+        if (result == FR_HEAD_RECOGNISED && head.closes && used < size)
+            result = FR_HEAD_OTHER; /* to end the connection takes lingering */
         answer = result == FR_HEAD_RECOGNISED ? find_answer(lane, &head) : NULL;
         if (answer == NULL || fr_sending_begin(&sending, answer, &head, lane->date, scratch) != 0) {
             hand_over(lane, c, data, size);

@@ -8,7 +8,7 @@ enum {
     MAX_NAMESPACE = 255,
     MAX_HOST = 255,
     MAX_AUTHORIZATION = 4096,
-    MAX_LOGGED = 512,
+    MAX_LOGGED = 495,
     MAX_DIGITS = 18,
 };
 
@@ -257,15 +257,10 @@ static fr_head_result parse_text(input *in, size_t max, fr_slice *text)
     return text->size ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
 }
 
-static int has(fr_slice text, char c)
-{
-    return memchr(text.data, c, text.size) != NULL;
-}
-
 static fr_head_result parse_logged(input *in, fr_slice *text)
 {
     TRY(parse_text(in, MAX_LOGGED, text));
-    return has(*text, '"') || has(*text, '\\') ? FR_HEAD_OTHER : FR_HEAD_RECOGNISED;
+    return memchr(text->data, '"', text->size) != NULL ? FR_HEAD_OTHER : FR_HEAD_RECOGNISED;
 }
 
 static fr_head_result parse_authorization(input *in, fr_slice *value)
@@ -319,12 +314,13 @@ static fr_head_result parse_range(input *in, fr_request_head *head)
     return head->range_first <= head->range_last ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
 }
 
-static fr_head_result parse_keep_alive(input *in)
+static fr_head_result parse_connection(input *in, int *closes)
 {
     fr_slice option;
 
     TRY(parse_run(in, NAME, FR_MAX_HEAD, &option));
-    return is(option, "keep-alive") ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
+    *closes = is(option, "close");
+    return *closes || is(option, "keep-alive") ? FR_HEAD_RECOGNISED : FR_HEAD_OTHER;
 }
 
 static fr_head_result parse_value(input *in, header which, fr_request_head *head)
@@ -337,7 +333,7 @@ static fr_head_result parse_value(input *in, header which, fr_request_head *head
     case HOST_HEADER:
         return parse_run(in, HOST, MAX_HOST, &host);
     case CONNECTION:
-        return parse_keep_alive(in);
+        return parse_connection(in, &head->closes);
     case AUTHORIZATION:
         return parse_authorization(in, &head->authorization);
     case IF_NONE_MATCH:

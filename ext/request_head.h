@@ -11,9 +11,9 @@
  *     or `..`; behind it at most `?ns=` and 1 to 255 of the same characters
  *   - every line ends in CRLF, none is folded; names are tokens without `_`, values printable
  *     ASCII with blanks (no tabs) around them; at most 64 headers
- *   - one Host; at most one each of Connection (`keep-alive`), Authorization, If-None-Match
- *     (one strong tag, `"algorithm:hex"`), Range (GET alone), User-Agent and Referer; none of
- *     them empty
+ *   - one Host; at most one each of Connection (`keep-alive` or `close`), Authorization,
+ *     If-None-Match (one strong tag, `"algorithm:hex"`), Range (GET alone), User-Agent and
+ *     Referer; none of them empty
  *   - nothing about a body, another protocol or another condition: no Content-*, If-*,
  *     Transfer-Encoding, TE, Trailer, Expect, Upgrade, Proxy*
  *
@@ -39,11 +39,12 @@ typedef struct {
     fr_slice target;        /* as sent; at most 900 bytes, so that no access line cuts it */
     fr_slice authorization; /* this and the next: without blanks around; size 0: absent */
     fr_slice if_none_match; /* with its quotes */
-    fr_slice user_agent;    /* this and the next: can be written between quotes as it is */
-    fr_slice referer;
+    fr_slice user_agent;    /* this and the next: an access line doubles each `\`, no more; */
+    fr_slice referer;       /* at most 495 bytes, so that it never cuts them */
     int has_range; /* first-last, both inclusive, first <= last; or first- */
     uint64_t range_first;
     uint64_t range_last; /* UINT64_MAX for an open end */
+    int closes;          /* the connection, once this is answered: docker and skopeo ask for it */
 } fr_request_head;
 
 typedef enum { FR_HEAD_RECOGNISED, FR_HEAD_PARTIAL, FR_HEAD_OTHER } fr_head_result;

@@ -184,6 +184,7 @@ fr_sending *fr_sending_put_away(const fr_sending *s)
     away->head_sent = 0;
     memset(&away->request, 0, sizeof away->request);
     away->request.method = request->method;
+    away->request.closes = request->closes;
     away->request.target = move(request->target, &room);
     away->request.user_agent = move(request->user_agent, &room);
     away->request.referer = move(request->referer, &room);

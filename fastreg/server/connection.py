@@ -145,7 +145,8 @@ class Connection(Answer):
         what must hold for that."""
         result: Any = self.result
         witnesses = getattr(result, "witnesses", None)
-        if witnesses is None or self.close_connection:
+        asked_to_close = self.head is not None and not self.head.keeps_alive
+        if witnesses is None or self.close_connection != asked_to_close:
             return
         segments = [] if self.command == "HEAD" or self.code == 304 else result.segments
         if segments and str(segments_length(segments)) != self.provided_content_length:

@@ -38,6 +38,7 @@ class _Head(ctypes.Structure):
         ("has_range", ctypes.c_int),
         ("range_first", ctypes.c_uint64),
         ("range_last", ctypes.c_uint64),
+        ("closes", ctypes.c_int),
     )
 
 
@@ -49,6 +50,7 @@ class Recognised:
     headers: dict[str, str]
     """Of the four that the C hands on as text, those that were sent."""
     range: tuple[int, int | None] | None
+    closes: bool
 
 
 class Recogniser:
@@ -86,4 +88,5 @@ def _recognised(head: _Head, used: int) -> Recognised:
         head.target.text(),
         {name: text for name, text in texts.items() if text},
         (head.range_first, last) if head.has_range else None,
+        bool(head.closes),
     )
