@@ -220,6 +220,9 @@ int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *d
 /* What came of an answer. Returns whether the connection is free for the next request. */
 static int settle(fr_lane *lane, fr_connection *c, fr_sending *s, fr_progress progress)
 {
+    if (progress != FR_SENT && progress != FR_GONE && c->sending == NULL &&
+        (c->sending = fr_sending_put_away(s)) == NULL)
+        progress = FR_GONE;
     if (progress == FR_SENT || progress == FR_GONE)
         log_access(lane, c, s);
     if (progress == FR_SENT) {
@@ -230,13 +233,11 @@ static int settle(fr_lane *lane, fr_connection *c, fr_sending *s, fr_progress pr
         hang_up(lane, c);
         return 0;
     }
-    if (progress != FR_GONE && c->sending == NULL)
-        c->sending = fr_sending_put_away(s);
-    if (progress == FR_GONE || c->sending == NULL)
+    if (progress == FR_GONE)
         cut(lane, c);
     else if (progress == FR_COLD) {
         stop_watching(lane, c); /* its end, if it comes, is noticed when sending goes on */
-        leave_list(lane, c);
+        enter_list(lane, c, FR_READING);
         tell(lane, FR_COLD_READ, c);
     } else {
         enter_list(lane, c, FR_SENDING_LIST);
@@ -379,6 +380,12 @@ int fr_lane_init(fr_lane *lane, const fr_lane_settings *settings)
 
 void fr_lane_free(fr_lane *lane)
 {
+    fr_connection *c;
+
+    while ((c = lane->lists[FR_READING].first) != NULL) {
+        fr_lane_take(lane, c);
+        close(c->fd);
+    }
     for (size_t name = 0; name < FR_LISTS; name++)
         while (lane->lists[name].first != NULL)
             hang_up(lane, lane->lists[name].first);

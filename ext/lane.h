@@ -7,7 +7,8 @@
  * answered. The lane makes up no answer of its own and decides nothing.
  *
  * Everything happens in calls by one thread, which watches `poll_fd` for reading and calls
- * fr_lane_turn when it is readable, and fr_lane_tick once a second. No call waits.
+ * fr_lane_turn when it is readable, and fr_lane_tick once a second. No call waits. The
+ * process ignores SIGPIPE.
  */
 #ifndef FASTREG_LANE_H
 #define FASTREG_LANE_H
@@ -21,7 +22,14 @@ enum {
     FR_MAX_EVENTS = 256, /* of one turn or tick */
 };
 
-typedef enum { FR_NOWHERE, FR_BEGINNING, FR_IDLE, FR_SENDING_LIST, FR_LISTS } fr_list_name;
+typedef enum {
+    FR_NOWHERE,
+    FR_BEGINNING,
+    FR_IDLE,
+    FR_SENDING_LIST,
+    FR_READING, /* waiting for the disk */
+    FR_LISTS
+} fr_list_name;
 
 typedef struct fr_connection {
     struct fr_connection *earlier, *later; /* in a list, by `since` */
@@ -78,8 +86,8 @@ typedef struct {
 /* Returns 0, or -1 with errno. */
 int fr_lane_init(fr_lane *lane, const fr_lane_settings *settings);
 
-/* Close every connection, and give everything back. A window that is still being read keeps
- * its file. */
+/* Close every connection, and give everything back. One whose window is still being read is
+ * closed as well, but keeps its file until fr_connection_free. */
 void fr_lane_free(fr_lane *lane);
 
 /*
@@ -90,7 +98,8 @@ int fr_lane_adopt(fr_lane *lane, int fd, const char *address, unsigned listener,
                   size_t size, int has_served);
 
 /*
- * Accept a connection on a listening socket; what is accepted inherits its TCP_NODELAY.
+ * Accept a connection on a listening socket that does not block; what is accepted inherits
+ * its TCP_NODELAY.
  * Returns 1, 0 when none is there, or -1 with errno.
  */
 int fr_lane_accept(fr_lane *lane, int socket, unsigned listener);

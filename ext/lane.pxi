@@ -186,9 +186,12 @@ cdef class Lane:
 
     def resume(self, ColdRead read):
         cdef fr_connection *connection = read.connection
-        if connection is NULL or not self.is_open:
+        if connection is NULL:
             return []
         read.connection = NULL
+        if not self.is_open:
+            fr_connection_free(connection)
+            return []
         with nogil:
             fr_lane_resume(&self.lane, connection)
         return self._take_events()
