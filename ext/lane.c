@@ -536,6 +536,17 @@ void fr_lane_drain(fr_lane *lane)
     fr_table_clear(&lane->table);
 }
 
+void fr_lane_cut_sending(fr_lane *lane)
+{
+    fr_connection *c;
+
+    look_at_clock(lane);
+    for (c = lane->lists[FR_READING].first; c != NULL; c = c->later)
+        log_access(lane, c, c->sending);
+    while ((c = lane->lists[FR_SENDING_LIST].first) != NULL)
+        settle(lane, c, c->sending, FR_GONE);
+}
+
 void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms)
 {
     static const fr_list_name WAITING[] = {FR_BEGINNING, FR_IDLE};

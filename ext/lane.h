@@ -127,6 +127,10 @@ void fr_lane_drain(fr_lane *lane);
  * already is received all the same. */
 void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms);
 
+/* Before fr_lane_free: log the answers that are not sent yet, and cut their connections; those
+ * that wait for the disk are left to it. */
+void fr_lane_cut_sending(fr_lane *lane);
+
 /* As fr_table_publish, for the request that has this head (with its empty line); -1 also for
  * one that the lane does not recognise. */
 int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft);

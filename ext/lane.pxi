@@ -90,6 +90,7 @@ cdef extern from "lane.h" nogil:
     int64_t fr_lane_waited_ms(const fr_lane *lane, const fr_connection *connection)
     void fr_lane_resume(fr_lane *lane, fr_connection *connection)
     void fr_lane_drain(fr_lane *lane)
+    void fr_lane_cut_sending(fr_lane *lane)
     void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms)
     int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft)
 
@@ -263,6 +264,10 @@ cdef class Lane:
     def drop_idle(self, double grace_s):
         if self.is_open:
             fr_lane_drop_idle(&self.lane, <int64_t>(grace_s * 1000))
+
+    def cut_sending(self):
+        if self.is_open:
+            fr_lane_cut_sending(&self.lane)
 
     def close(self):
         if self.is_open:

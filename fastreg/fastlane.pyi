@@ -226,5 +226,8 @@ class Lane:
         """End the connections that have been idle for `grace_s`; what they have sent
         already is received all the same."""
 
+    def cut_sending(self) -> None:
+        """Before `close`: log the answers that are not sent yet, and cut their connections."""
+
     def close(self) -> None:
         """Close every connection; closing twice is fine."""

@@ -157,6 +157,7 @@ class Server:
     def _close(self) -> None:
         self._readable.close()
         self._clock.close()
+        self.lane.cut_sending()
         self._write_lines()
         self.lane.close()
 
