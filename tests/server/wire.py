@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import gevent
 from gevent import socket as gsocket
 
+from fastreg.server.listener import bind
 from fastreg.server.server import Server
-from fastreg.server.settings import AccessRecord
+from fastreg.server.settings import AccessRecord, Settings
 
 
 @dataclass
@@ -132,6 +134,37 @@ class Running:
 
 
 StartServer = Callable[..., Running]
+
+
+@contextmanager
+def servers() -> Iterator[StartServer]:
+    """Start servers that end with the block: `start(app, **settings)`."""
+    started: list[Running] = []
+
+    def start(app: Any, **settings: Any) -> Running:
+        (sock,) = bind("127.0.0.1:0")
+        records = Records()
+        errors: list[tuple[str, dict[str, object]]] = []
+        server = Server(
+            [sock],
+            app,
+            settings=Settings(**settings),
+            access_log=records,
+            error_log=lambda event, fields: errors.append((event, fields)),
+        )
+        server.start()
+        running = Running(server, sock.getsockname()[1], records, errors)
+        sock.close()
+        started.append(running)
+        return running
+
+    try:
+        yield start
+    finally:
+        for running in started:
+            for client in running.clients:
+                client.close()
+            running.server.drain(0)
 
 
 def get(path: str = "/", *headers: str) -> bytes:
