@@ -44,6 +44,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        root.mkdir(parents=True)
         self.published: dict[str, Published] = {}
 
     def blob(self, size: int) -> Published:
@@ -72,7 +73,6 @@ class Store:
 
     def _write(self, pieces: Iterator[bytes] | list[bytes]) -> tuple[Path, str]:
         hasher, partial = hashlib.sha256(), self.root / "partial"
-        self.root.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             for piece in pieces:
                 hasher.update(piece)
