@@ -23,7 +23,7 @@ enum {
     BATCH = 64,
     TURN_US = 500, /* of rounds, before other work gets its own */
     PIPELINED = 16,
-    ROUND_BUDGET = 4 << 20, /* of files: about a millisecond, for all that are ready */
+    ROUND_BUDGET = 8 << 20, /* of files: two milliseconds at most, for all that are ready */
     MIN_BUDGET = 64 << 10, /* a connection's part of it */
     MAX_BUDGET = 1 << 20,
 };

@@ -58,6 +58,7 @@ class Server:
             send_timeout_s=self.settings.send_timeout_s,
             logs_access=access_log is not None,
         )
+        self._told = 0
         self._serving: set[Connection] = set()
         self._greenlets = Group()
         self._environs = [base_environ(sock, error_log) for sock in sockets]
@@ -84,16 +85,20 @@ class Server:
 
     def tell_share(self) -> None:
         """Let the other workers know how many there are."""
+        self._told = self.lane.connections
         if not self.is_draining:
             self.share.tell(self.connections)
 
     # --- what the event loop calls
 
     def _turn(self) -> None:
-        self._follow(self.lane.turn())
+        if events := self.lane.turn():
+            self._follow(events)
+        self._look_after()
 
     def _tick(self) -> None:
         self._follow(self.lane.tick())
+        self._look_after()
         self._write_lines()
 
     def _follow(self, events: list[Handover | ColdRead]) -> None:
@@ -104,7 +109,10 @@ class Server:
                 self._greenlets.spawn(connection.handle)
             else:
                 self._greenlets.spawn(self._read_cold, event)
-        self.tell_share()
+
+    def _look_after(self) -> None:
+        if self.lane.connections != self._told:
+            self.tell_share()
         if self.lane.lines_size > _MAX_LINES_BYTES:
             self._write_lines()
 
