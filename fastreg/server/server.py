@@ -159,6 +159,8 @@ class Server:
             gevent.sleep(_DRAIN_STEP_S)
         finished = not self.connections
         self._greenlets.kill(timeout=1)
+        for connection in self._serving:
+            connection.socket.close()  # killed before its first step, it closes nothing itself
         self._close()
         return finished
 
