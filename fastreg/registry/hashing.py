@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from blake3 import blake3
 
@@ -23,13 +24,14 @@ class Source(Protocol):
         """Return 1..max_bytes bytes, b"" at the end."""
 
 
-@runtime_checkable
-class PouringSource(Source, Protocol):
-    """A source that can bring its bytes into a file without showing them to Python."""
+Pour = Callable[[Sink, int], int]
+"""Brings up to so many bytes into the file of a sink, unseen by Python, and returns how many:
+0 at the end, or where the file takes no more (`sink.failure`)."""
 
-    def pour(self, sink: Sink, max_bytes: int, /) -> int:
-        """Append up to `max_bytes` to the file of `sink`, and return how many: 0 at the end,
-        or where the file takes no more (`sink.failure`)."""
+
+def pour_of(source: Source) -> Pour | None:
+    """Return the source's own way into a file, where it has one."""
+    return getattr(source, "pour", None)
 
 
 def new_hasher(algorithm: str) -> Hasher:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Final
 
 from fastreg.errors import SizeInvalid
 from fastreg.fastlane import Sha256, Sha512, Sink
 from fastreg.oci.digest import Hasher
-from fastreg.registry.hashing import READ_BYTES, PouringSource, Source
+from fastreg.registry.hashing import READ_BYTES, Pour, Source, pour_of
 from fastreg.registry.hashstates import HashStates
 from fastreg.registry.store import Store, log
 from fastreg.storage.base import Writer
@@ -17,58 +18,65 @@ CHECKPOINT_BYTES: Final = 1 << 30
 """How much a kill in mid-stream can leave to be hashed again."""
 
 
-class Session:
+class Session(AbstractContextManager["Session"]):
     """`hasher` has been given the bytes of `writer`, or is None where only the end tells
-    which digest is wanted."""
+    which digest is wanted. Leaving the `with` block closes the writer."""
 
     def __init__(
         self, store: Store, writer: Writer, states: HashStates, hasher: Hasher | None
     ) -> None:
+        self.writer = writer
+        self.states = states
+        self.hasher = hasher
         self._store = store
-        self._writer = writer
-        self._states = states
-        self._hasher = hasher
         self._sink = _sink(writer, hasher)
+
+    def __exit__(self, *exc: object) -> None:
+        self.writer.close()
 
     def receive(self, body: Source, length: int | None) -> None:
         """Append `body`, which must have `length` bytes if that is given. Whatever the
         failure, what arrived in order is kept, durably, and its state saved."""
-        begin = checkpoint = self._writer.size
+        begin = checkpoint = self.writer.size
+        pour = pour_of(body)
         try:
-            while self._take_some(body, _room(self._writer.size - begin, length)):
-                if self._writer.size - checkpoint >= CHECKPOINT_BYTES:
+            while self._take_some(body, pour, _room(self.writer.size - begin, length)):
+                if self.writer.size - checkpoint >= CHECKPOINT_BYTES:
                     self.save()
-                    checkpoint = self._writer.size
+                    checkpoint = self.writer.size
             if length is not None:
-                _check_length(self._writer.size - begin, length, body)
+                _check_length(self.writer.size - begin, length, body)
         except BaseException:
             self._save_quietly()
             raise
 
     def save(self) -> None:
         """Make the bytes durable, then store up to where they are hashed."""
-        self._writer.sync()
-        if self._hasher:
-            self._states.save(self._hasher, self._writer.size)
+        self._store.off_loop(self._save)
 
-    def _take_some(self, body: Source, max_bytes: int) -> int:
+    def _save(self) -> None:
+        self.writer.sync()
+        if self.hasher:
+            self.states.save(self.hasher, self.writer.size)
+
+    def _take_some(self, body: Source, pour: Pour | None, max_bytes: int) -> int:
         """Append up to `max_bytes` of the body; return how many, 0 at its end."""
-        before = self._writer.size
-        if self._sink is not None and isinstance(body, PouringSource):
-            body.pour(self._sink, max_bytes)
-            self._writer.wrote(self._sink.size, self._sink.failure)
+        before = self.writer.size
+        if pour and self._sink:
+            pour(self._sink, max_bytes)
+            self.writer.wrote(self._sink.size, self._sink.failure)
         elif data := body.read(min(max_bytes, READ_BYTES)):
             self._take(data)
-        return self._writer.size - before
+        return self.writer.size - before
 
     def _take(self, data: bytes) -> None:
-        before = self._writer.size
+        before = self.writer.size
         try:
-            self._writer.write(data)
+            self.writer.write(data)
         finally:
-            if self._hasher:
-                kept = memoryview(data)[: self._writer.size - before]
-                self._store.off_loop(self._hasher.update, kept)
+            if self.hasher:
+                kept = memoryview(data)[: self.writer.size - before]
+                self._store.off_loop(self.hasher.update, kept)
 
     def _save_quietly(self) -> None:
         """Keep what came although the request failed; the failure is told, not this."""

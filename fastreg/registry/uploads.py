@@ -37,12 +37,15 @@ class Uploads:
         lose. What is made for it on the way is durable for what follows.
         """
         upload_id = str(uuid.uuid4())
+        self._store.off_loop(self._start, upload_id, algorithm)
+        return upload_id
+
+    def _start(self, upload_id: str, algorithm: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         driver = self._store.driver
         driver.put(paths.upload_started_at(self._name, upload_id), now.encode())
         self._states(upload_id).start(algorithm)
         driver.writer(paths.upload_data(self._name, upload_id), append=False).close()
-        return upload_id
 
     def size(self, upload_id: str) -> int:
         """Return the bytes that the session holds. Raises BlobUploadUnknown."""
@@ -62,14 +65,26 @@ class Uploads:
         arrived in order are kept. Raises UploadOutOfOrder, also while another writer is at
         it, BlobUploadUnknown and SizeInvalid.
         """
-        with self._writer(upload_id) as writer:
-            states = self._states(upload_id, writer.size)
-            _check_start(writer, start)
-            hasher = states.resume_running(writer.size)
-            session = Session(self._store, writer, states, hasher)
+        with self._store.off_loop(self._open, upload_id, start, None) as session:
             session.receive(body, length)
             session.save()
-            return writer.size
+            return session.writer.size
+
+    def _open(self, upload_id: str, start: int | None, algorithm: str | None) -> Session:
+        """Open the session where `start` is its end, hashing with `algorithm`; with None,
+        with what it was begun with."""
+        writer = self._writer(upload_id)
+        try:
+            states = self._states(upload_id, writer.size)
+            _check_start(writer, start)
+            if algorithm is None:
+                hasher = states.resume_running(writer.size)
+            else:
+                hasher = states.resume(algorithm, writer.size)
+            return Session(self._store, writer, states, hasher)
+        except BaseException:
+            writer.close()
+            raise
 
     def finish(
         self,
@@ -87,32 +102,41 @@ class Uploads:
         over, all that counts is whether the repository has the blob: the answer may have
         been lost.
         """
+        off_loop = self._store.off_loop
         try:
-            with self._writer(upload_id) as writer:
-                states = self._states(upload_id, writer.size)
-                _check_start(writer, start)
-                resumed = writer.size > 0
-                hasher = states.resume(digest.algorithm, writer.size)
-                Session(self._store, writer, states, hasher).receive(body, length)
-                actual = digest_now(digest.algorithm, hasher)
-                if actual != digest and resumed:
-                    # A stored state may be wrong; the bytes decide before they are deleted.
-                    actual = self._hash_all(upload_id, digest.algorithm)
-                if actual != digest:
-                    self._refuse(upload_id, writer, states, actual, digest)
-                verified = paths.upload_verified(self._name, upload_id)
-                self._store.write_link(verified, digest, durable=False)
-                writer.commit(paths.blob_data(digest))
+            session = off_loop(self._open, upload_id, start, digest.algorithm)
         except BlobUploadUnknown:
-            if self._blobs.has(digest):
-                self._blobs.settle(digest)
-                return
-            if not self._has_committed(upload_id, digest):
-                raise
-            self._store.driver.sync(paths.blob_data(digest))
-            states = self._states(upload_id)
+            off_loop(self._settle, upload_id, digest)
+            return
+        with session:
+            resumed = session.writer.size > 0
+            session.receive(body, length)
+            off_loop(self._commit, upload_id, session, digest, resumed)
+
+    def _commit(self, upload_id: str, session: Session, digest: Digest, resumed: bool) -> None:
+        assert session.hasher is not None  # opened for an algorithm
+        actual = digest_now(digest.algorithm, session.hasher)
+        if actual != digest and resumed:
+            # A stored state may be wrong; the bytes decide before they are deleted.
+            actual = self._hash_all(upload_id, digest.algorithm)
+        if actual != digest:
+            self._refuse(upload_id, session, actual, digest)
+        verified = paths.upload_verified(self._name, upload_id)
+        self._store.write_link(verified, digest, durable=False)
+        session.writer.commit(paths.blob_data(digest))
         self._blobs.link(digest)
-        self._forget(upload_id, states)
+        self._forget(upload_id, session.states)
+
+    def _settle(self, upload_id: str, digest: Digest) -> None:
+        """End a session that is over already, or was cut short in `_commit`."""
+        if self._blobs.has(digest):
+            self._blobs.settle(digest)
+            return
+        if not self._has_committed(upload_id, digest):
+            raise self._unknown(upload_id)
+        self._store.driver.sync(paths.blob_data(digest))
+        self._blobs.link(digest)
+        self._forget(upload_id, self._states(upload_id))
 
     def push(self, body: Source, digest: Digest) -> None:
         """Take a whole blob in one go; a failure leaves nothing. Raises as `finish`."""
@@ -137,6 +161,9 @@ class Uploads:
     def cancel(self, upload_id: str) -> None:
         """End the session and delete its bytes. Raises BlobUploadUnknown, and
         UploadOutOfOrder while a writer is at it."""
+        self._store.off_loop(self._cancel, upload_id)
+
+    def _cancel(self, upload_id: str) -> None:
         with self._writer(upload_id) as writer:
             self._discard(upload_id, writer, self._states(upload_id))
 
@@ -147,15 +174,10 @@ class Uploads:
         return digest_now(algorithm, hasher)
 
     def _refuse(
-        self,
-        upload_id: str,
-        writer: Writer,
-        states: HashStates,
-        actual: Digest,
-        expected: Digest,
+        self, upload_id: str, session: Session, actual: Digest, expected: Digest
     ) -> NoReturn:
-        size = writer.size
-        self._discard(upload_id, writer, states)
+        size = session.writer.size
+        self._discard(upload_id, session.writer, session.states)
         raise DigestInvalid(
             {
                 "provided": str(expected),

@@ -7,6 +7,7 @@ not keep a small change waiting. A thread that hangs does not keep the process.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -25,8 +26,16 @@ MAX_RECEIVE_THREADS: Final = 8
 """Each keeps a core busy, or waits for the disk; the others' bytes wait in their sockets."""
 
 
+_here = threading.local()
+
+
 def run_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
-    """Call `fn(*args)` in a thread while other greenlets run; return or raise as it does."""
+    """Call `fn(*args)` in a thread while other greenlets run; return or raise as it does.
+
+    In such a thread it is called right there.
+    """
+    if _is_in_thread():
+        return fn(*args)
     pool = gevent.get_hub().threadpool
     if pool.maxsize < MAX_THREADS:
         pool.maxsize = MAX_THREADS
@@ -35,11 +44,15 @@ def run_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
 
 def read_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
     """As `run_in_thread`, in the threads of the downloads."""
+    if _is_in_thread():
+        return fn(*args)
     return _apply(_pool("read", MAX_READ_THREADS, gevent.get_hub()), fn, args)
 
 
 def receive_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
     """As `run_in_thread`, in the threads of the bodies that are being received."""
+    if _is_in_thread():
+        return fn(*args)
     return _apply(_pool("receive", MAX_RECEIVE_THREADS, gevent.get_hub()), fn, args)
 
 
@@ -55,8 +68,13 @@ def _apply(pool: ThreadPool, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
     return result  # type: ignore[no-any-return]
 
 
+def _is_in_thread() -> bool:
+    return getattr(_here, "is_thread", False)
+
+
 def _call(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
     """The outcome as a value: an exception that left the thread would be printed."""
+    _here.is_thread = True
     try:
         return fn(*args), None
     except BaseException as error:

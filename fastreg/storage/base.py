@@ -31,7 +31,8 @@ _COMMON_KEY = re.compile(
 
 
 class OffLoop(Protocol):
-    """Runs `fn(*args)` where blocking is allowed; returns or raises what it did."""
+    """Runs `fn(*args)` where blocking is allowed; returns or raises what it did. What `fn`
+    hands over in turn runs where `fn` does: many steps in one call cost one change of place."""
 
     def __call__(self, fn: Callable[..., T], /, *args: Any) -> T: ...
 

@@ -39,11 +39,13 @@ class Poured:
         self._server, client = socket.socketpair()
         self._inflow.hold(self._server.fileno())
         self.poured = 0
-        threading.Thread(target=_send, args=(client, content[:sent])).start()
+        self._sender = threading.Thread(target=_send, args=(client, content[:sent]))
+        self._sender.start()
 
-    def __del__(self) -> None:
+    def close(self) -> None:
         self._server.close()
         self._inflow.release()
+        self._sender.join()
 
     def read(self, max_bytes: int) -> bytes:
         buffer = bytearray(max_bytes)
@@ -56,6 +58,21 @@ class Poured:
             pass
         self.poured += count
         return count
+
+
+@pytest.fixture
+def poured() -> Iterator[type[Poured]]:
+    """The class, whose objects are closed after the test."""
+    made: list[Poured] = []
+
+    class Closed(Poured):
+        def __init__(self, content: bytes, sent: int | None = None) -> None:
+            super().__init__(content, sent)
+            made.append(self)
+
+    yield Closed
+    for each in made:
+        each.close()
 
 
 def _send(client: socket.socket, data: bytes) -> None:
@@ -77,67 +94,69 @@ def files_of_at_most(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("running", ALGORITHMS)
 @pytest.mark.parametrize("final", ALGORITHMS)
 def test_pieces_that_are_poured_become_the_blob(
-    repository: Repository, running: str, final: str
+    repository: Repository, poured: type[Poured], running: str, final: str
 ) -> None:
     upload_id = repository.uploads.start(running)
-    first = Poured(CONTENT[:300_000])
+    first = poured(CONTENT[:300_000])
     assert repository.uploads.append(upload_id, first, start=0) == first.poured == 300_000
     digest = Digest.of(CONTENT, final)
-    last = Poured(CONTENT[300_000:])
+    last = poured(CONTENT[300_000:])
     repository.uploads.finish(upload_id, last, digest, start=300_000)
     assert last.poured == (0 if final == "blake3" else len(CONTENT) - 300_000)
     assert read_blob(repository, digest) == CONTENT
 
 
 def test_a_poured_body_that_breaks_off_is_kept_with_its_state(
-    repository: Repository, root: Path
+    repository: Repository, poured: type[Poured], root: Path
 ) -> None:
     upload_id = repository.uploads.start()
     with pytest.raises(ConnectionResetError):
-        repository.uploads.append(upload_id, Poured(CONTENT, sent=400_001), start=0)
+        repository.uploads.append(upload_id, poured(CONTENT, sent=400_001), start=0)
     assert repository.uploads.size(upload_id) == 400_001
     states = root / paths.hash_states(NAME, upload_id) / "sha256"
     assert os.listdir(states) == ["400001"]
-    repository.uploads.finish(upload_id, Poured(CONTENT[400_001:]), DIGEST, start=400_001)
+    repository.uploads.finish(upload_id, poured(CONTENT[400_001:]), DIGEST, start=400_001)
     assert read_blob(repository, DIGEST) == CONTENT
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 def test_a_file_that_takes_no_more_keeps_what_it_took_and_goes_on(
-    repository: Repository, root: Path, algorithm: str
+    repository: Repository, poured: type[Poured], root: Path, algorithm: str
 ) -> None:
     upload_id = repository.uploads.start(algorithm)
     with pytest.raises(StorageError), files_of_at_most(700_001):
-        repository.uploads.append(upload_id, Poured(CONTENT), start=0)
+        repository.uploads.append(upload_id, poured(CONTENT), start=0)
     assert repository.uploads.size(upload_id) == 700_001
     assert (root / paths.upload_data(NAME, upload_id)).read_bytes() == CONTENT[:700_001]
     states = root / paths.hash_states(NAME, upload_id) / algorithm
     assert os.listdir(states) == ["700001"]
     digest = Digest.of(CONTENT, algorithm)
-    repository.uploads.finish(upload_id, Poured(CONTENT[700_001:]), digest, start=700_001)
+    repository.uploads.finish(upload_id, poured(CONTENT[700_001:]), digest, start=700_001)
     assert read_blob(repository, digest) == CONTENT
 
 
-def test_a_poured_chunk_ends_where_it_was_announced_to(repository: Repository) -> None:
+def test_a_poured_chunk_ends_where_it_was_announced_to(
+    repository: Repository, poured: type[Poured]
+) -> None:
     upload_id = repository.uploads.start()
     with pytest.raises(SizeInvalid, match="more came"):
-        repository.uploads.append(upload_id, Poured(CONTENT), start=0, length=500_000)
+        repository.uploads.append(upload_id, poured(CONTENT), start=0, length=500_000)
     assert repository.uploads.size(upload_id) == 500_000
     with pytest.raises(SizeInvalid, match=r"9.*1 came"):
-        repository.uploads.append(upload_id, Poured(CONTENT[500_000:][:1]), start=None, length=9)
-    repository.uploads.finish(upload_id, Poured(CONTENT[500_001:]), DIGEST, start=500_001)
+        repository.uploads.append(upload_id, poured(CONTENT[500_000:][:1]), start=None, length=9)
+    repository.uploads.finish(upload_id, poured(CONTENT[500_001:]), DIGEST, start=500_001)
     assert read_blob(repository, DIGEST) == CONTENT
 
 
 def test_the_state_is_saved_on_the_way(
-    repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Repository, poured: type[Poured], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "CHECKPOINT_BYTES", 100_000)
     upload_id = repository.uploads.start()
     states = root / paths.hash_states(NAME, upload_id) / "sha256"
     seen = []
 
-    class Watched(Poured):
+    class Watched(poured):
         def pour(self, sink: Sink, max_bytes: int) -> int:
             seen.extend(os.listdir(states))
             return super().pour(sink, max_bytes)
