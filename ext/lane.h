@@ -6,51 +6,22 @@
  * its connection and all that was received of it (an fr_event), and comes back when it is
  * answered. The lane makes up no answer of its own and decides nothing.
  *
- * Everything happens in calls by one thread, which watches `poll_fd` for reading and calls
- * fr_lane_turn when it is readable, and fr_lane_tick once a second. No call waits. The
- * process ignores SIGPIPE.
+ * Everything happens in calls by one thread, which watches `connections.poll_fd` for reading
+ * and calls fr_lane_turn when it is readable, and fr_lane_tick once a second. No call waits.
+ * The process ignores SIGPIPE.
  */
 #ifndef FASTREG_LANE_H
 #define FASTREG_LANE_H
 
 #include "access_lines.h"
+#include "clock.h"
+#include "connections.h"
 #include "published.h"
-#include "sending.h"
 
-enum {
-    FR_ADDRESS_SIZE = 64,
-    FR_MAX_EVENTS = 256, /* of one turn or tick */
-};
+enum { FR_MAX_EVENTS = 256 /* of one turn or tick */ };
 
 typedef enum {
-    FR_NOWHERE,
-    FR_BEGINNING,
-    FR_IDLE,
-    FR_SENDING_LIST,
-    FR_READING, /* waiting for the disk */
-    FR_LISTS
-} fr_list_name;
-
-typedef struct fr_connection {
-    struct fr_connection *earlier, *later; /* in a list, by `since` */
-    int64_t since_ms;                      /* of the list's clock: begun, idle, last progress */
-    fr_sending *sending;
-    char *received; /* and not consumed */
-    size_t received_size;
-    int fd;
-    unsigned listener;
-    uint32_t watched; /* epoll events */
-    uint8_t list;
-    uint8_t has_served;
-    char address[FR_ADDRESS_SIZE];
-} fr_connection;
-
-typedef struct {
-    fr_connection *first, *last;
-} fr_list;
-
-typedef enum {
-    FR_HANDOVER, /* take the connection out with fr_lane_take, and serve its request */
+    FR_HANDOVER, /* take the connection out with fr_connection_take, and serve its request */
     FR_COLD_READ /* read the window of `sending` into the page cache, then fr_lane_resume */
 } fr_event_kind;
 
@@ -68,17 +39,13 @@ typedef struct {
 
 typedef struct {
     fr_lane_settings settings;
+    fr_connections connections; /* reads of the disk included */
+    fr_clock clock;
     fr_table table;
     fr_access_lines lines;
-    int poll_fd;
     int is_draining;
-    fr_list lists[FR_LISTS];
-    size_t connections; /* reads of the disk included */
     uint64_t answered;
-    int64_t now_ms;     /* monotonic */
-    int64_t now;        /* Unix seconds */
-    char date[FR_DATE_SIZE + 1];
-    char *buffer;       /* what was just received */
+    char *buffer; /* what was just received */
     fr_event *events;
     size_t event_count;
 } fr_lane;
@@ -110,10 +77,6 @@ void fr_lane_turn(fr_lane *lane);
 /* Look after timeouts. Fills lane->events. */
 void fr_lane_tick(fr_lane *lane);
 
-/* Take a handed-over connection out: its descriptor is the caller's, free it after use. */
-void fr_lane_take(fr_lane *lane, fr_connection *connection);
-void fr_connection_free(fr_connection *connection);
-
 /* How long ago the request of a handed-over connection began to arrive. */
 int64_t fr_lane_waited_ms(const fr_lane *lane, const fr_connection *connection);
 
@@ -131,8 +94,7 @@ void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms);
  * that wait for the disk are left to it. */
 void fr_lane_cut_sending(fr_lane *lane);
 
-/* As fr_table_publish, for the request that has this head (with its empty line); -1 also for
- * one that the lane does not recognise. */
+/* As fr_lookup_publish. */
 int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft);
 
 #endif

@@ -47,6 +47,13 @@ cdef extern from "lane.h" nogil:
         unsigned char has_served
         char *address
 
+    ctypedef struct fr_connections:
+        int poll_fd
+        size_t count
+
+    void fr_connection_take(fr_connection *c)
+    void fr_connection_free(fr_connection *c)
+
     ctypedef struct fr_access_lines:
         char *data
         size_t size
@@ -72,8 +79,7 @@ cdef extern from "lane.h" nogil:
     ctypedef struct fr_lane:
         fr_table table
         fr_access_lines lines
-        int poll_fd
-        size_t connections
+        fr_connections connections
         uint64_t answered
         fr_event *events
         size_t event_count
@@ -85,8 +91,6 @@ cdef extern from "lane.h" nogil:
     int fr_lane_accept(fr_lane *lane, int socket, unsigned listener)
     void fr_lane_turn(fr_lane *lane)
     void fr_lane_tick(fr_lane *lane)
-    void fr_lane_take(fr_lane *lane, fr_connection *connection)
-    void fr_connection_free(fr_connection *connection)
     int64_t fr_lane_waited_ms(const fr_lane *lane, const fr_connection *connection)
     void fr_lane_resume(fr_lane *lane, fr_connection *connection)
     void fr_lane_drain(fr_lane *lane)
@@ -139,11 +143,11 @@ cdef class Lane:
         self.close()
 
     def fileno(self):
-        return self.lane.poll_fd
+        return self.lane.connections.poll_fd
 
     @property
     def connections(self):
-        return self.lane.connections
+        return self.lane.connections.count
 
     @property
     def answered(self):
@@ -217,7 +221,7 @@ cdef class Lane:
         taken.data = connection.received[:connection.received_size]
         taken.has_served = connection.has_served
         taken.waited_s = fr_lane_waited_ms(&self.lane, connection) / 1000.0
-        fr_lane_take(&self.lane, connection)
+        fr_connection_take(connection)
         fr_connection_free(connection)
         return taken
 

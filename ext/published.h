@@ -16,10 +16,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "clock.h"
+
 enum {
     FR_MAX_WITNESSES = 3, /* tag link, revision link, content */
     FR_SMALL_BODY = 64 << 10,
-    FR_DATE_SIZE = 29,    /* Sun, 06 Nov 1994 08:49:37 GMT */
 };
 
 typedef struct {

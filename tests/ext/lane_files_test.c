@@ -62,7 +62,7 @@ static void test_pipelined_files_follow_each_other(int buffer_size)
     open_lane_with_blob();
     int client = connect_client();
     if (buffer_size > 0)
-        CHECK(setsockopt(lane.lists[FR_BEGINNING].first->fd, SOL_SOCKET, SO_SNDBUF, &buffer_size,
+        CHECK(setsockopt(lists[FR_BEGINNING].first->fd, SOL_SOCKET, SO_SNDBUF, &buffer_size,
                          sizeof buffer_size) == 0);
     for (int i = 0; i < TIMES; i++)
         say(client, GET_BLOB);
@@ -74,7 +74,7 @@ static void test_pipelined_files_follow_each_other(int buffer_size)
     blank_dates(got + size, strlen(TAG));
     CHECK(memcmp(got + size, TAG, strlen(TAG)) == 0);
     check_blobs(got, size, TIMES);
-    CHECK(lane.lists[FR_BEGINNING].first->received_size == 5);
+    CHECK(lists[FR_BEGINNING].first->received_size == 5);
     free(got);
     close(client);
     close_lane_with_blob();
@@ -110,7 +110,7 @@ static void test_what_is_being_sent_outlives_its_publication(void)
     int client = connect_client();
     say(client, GET_BLOB);
     turn();
-    CHECK(lane.lists[FR_SENDING_LIST].first != NULL);
+    CHECK(lists[FR_SENDING_LIST].first != NULL);
     CHECK(publish(GET_BLOB, TAG_HEAD, "body") == 0);
     fr_lane_drain(&lane);
     CHECK(lane.table.answers == 0);
@@ -150,7 +150,8 @@ static fr_connection *cold_read(void)
 {
     fr_lane_turn(&lane);
     check_lists(0);
-    CHECK(lane.event_count == 1 && lane.events[0].kind == FR_COLD_READ && lane.connections == 1);
+    CHECK(lane.event_count == 1 && lane.events[0].kind == FR_COLD_READ);
+    CHECK(lane.connections.count == 1);
     return lane.events[0].connection;
 }
 
@@ -197,7 +198,7 @@ static void test_a_client_may_leave_while_the_disk_is_read(void)
     close(client);
     turn();
     fr_lane_resume(&lane, c);
-    CHECK(lane.event_count == 0 && lane.connections == 0 && lane.lines.size > 0);
+    CHECK(lane.event_count == 0 && lane.connections.count == 0 && lane.lines.size > 0);
     close_lane_with_blob();
 }
 
@@ -216,6 +217,33 @@ static void test_a_read_may_end_after_the_lane(void)
     CHECK(!is_open(held));
 }
 
+static void test_what_is_not_sent_in_the_end_is_logged_and_cut(void)
+{
+    char *got = malloc(WHOLE_SIZE);
+    int has_ended;
+
+    open_lane_with_blob();
+    int sending = connect_client(), idle = connect_client();
+    say(sending, GET_BLOB);
+    turn();
+    int waiting = connect_client();
+    say(waiting, GET_BLOB);
+    is_disk_cold = 1;
+    fr_lane_turn(&lane);
+    CHECK(lane.event_count == 1 && lists[FR_SENDING_LIST].first != NULL);
+    fr_connection *c = lane.events[0].connection;
+    fr_lane_cut_sending(&lane);
+    check_lists(0);
+    CHECK(lane.connections.count == 2 && lists[FR_READING].first == c);
+    CHECK(memmem(lane.lines.data, lane.lines.size, " 200 0 ", 7) != NULL);
+    CHECK(memchr(lane.lines.data, '\n', lane.lines.size - 1) != NULL); /* two lines */
+    CHECK(hear(sending, got, WHOLE_SIZE, &has_ended) < WHOLE_SIZE && has_ended);
+    close_lane_with_blob();
+    fr_connection_free(c);
+    free(got);
+    close(sending), close(idle), close(waiting);
+}
+
 static void test_a_file_cut_short_cuts_the_connection(void)
 {
     char *got = malloc(WHOLE_SIZE);
@@ -227,7 +255,7 @@ static void test_a_file_cut_short_cuts_the_connection(void)
     turn();
     CHECK(ftruncate(blob, 1000) == 0);
     CHECK(hear_all(client, got, WHOLE_SIZE, &has_ended) < WHOLE_SIZE && has_ended);
-    CHECK(lane.connections == 0 && lane.answered == 0 && lane.lines.size > 0);
+    CHECK(lane.connections.count == 0 && lane.answered == 0 && lane.lines.size > 0);
     CHECK(memcmp(lane.lines.data, "192.0.2.1 - - [", 15) == 0);
     free(got);
     close(client);
@@ -244,12 +272,12 @@ static void test_who_takes_nothing_is_cut_after_a_while(void)
     age(FR_SENDING_LIST, SEND_TIMEOUT);
     say(fine, GET_BLOB);
     turn();
-    CHECK(lane.lists[FR_SENDING_LIST].first != lane.lists[FR_SENDING_LIST].last);
-    size_t sent = (size_t)fr_sending_sent(lane.lists[FR_SENDING_LIST].first->sending);
+    CHECK(lists[FR_SENDING_LIST].first != lists[FR_SENDING_LIST].last);
+    size_t sent = (size_t)fr_sending_sent(lists[FR_SENDING_LIST].first->sending);
     char line[256];
     fr_lane_tick(&lane);
     check_lists(0);
-    CHECK(lane.connections == 1 && lane.event_count == 0);
+    CHECK(lane.connections.count == 1 && lane.event_count == 0);
     snprintf(line, sizeof line, " 200 %zu \"-\" \"-\"\n", sent);
     CHECK(sent > 0 && lane.lines.size > strlen(line));
     CHECK(memcmp(lane.lines.data + lane.lines.size - strlen(line), line, strlen(line)) == 0);
@@ -270,11 +298,11 @@ static void test_requests_are_answered_before_pieces_of_files(void)
     do {
         turn();
         hear(bulk, got, WHOLE_SIZE, &has_ended);
-    } while (lane.lists[FR_SENDING_LIST].first->sending->at < BLOB_SIZE - 100000);
+    } while (lists[FR_SENDING_LIST].first->sending->at < BLOB_SIZE - 100000);
     say(quick, GET_TAG);
     turn();
     HEARS(quick, TAG);
-    CHECK(lane.lists[FR_SENDING_LIST].first == NULL);
+    CHECK(lists[FR_SENDING_LIST].first == NULL);
     line = memchr(lane.lines.data, '\n', lane.lines.size);
     CHECK(memmem(lane.lines.data, (size_t)(line - lane.lines.data), "/manifests/t", 12) != NULL);
     free(got);
@@ -294,7 +322,7 @@ static void test_who_asks_for_the_end_gets_it_after_the_answer(void)
     int client = connect_client(), other = connect_client();
     say(client, ASKS);
     check_blobs(got, hear_all(client, got, WHOLE_SIZE + 1, &has_ended), 1);
-    CHECK(has_ended && lane.connections == 1);
+    CHECK(has_ended && lane.connections.count == 1);
     say(other, ASKS);
     say(other, "G"); /* which whoever closes must take first */
     fr_lane_turn(&lane);
@@ -314,6 +342,7 @@ int main(void)
     test_a_cold_file_is_sent_window_by_window();
     test_a_client_may_leave_while_the_disk_is_read();
     test_a_read_may_end_after_the_lane();
+    test_what_is_not_sent_in_the_end_is_logged_and_cut();
     test_a_file_cut_short_cuts_the_connection();
     test_who_takes_nothing_is_cut_after_a_while();
     test_requests_are_answered_before_pieces_of_files();

@@ -27,6 +27,7 @@ enum {
 };
 
 static fr_lane lane;
+static fr_list *const lists = lane.connections.lists;
 static int is_disk_cold;
 
 /* In the place of the C library's: whether the page cache has something is the test's choice. */
@@ -122,11 +123,11 @@ static inline int hears(int client, const char *expected, int ends)
 
 static inline void check_list(fr_list_name name, size_t *connections)
 {
-    const fr_list *list = &lane.lists[name];
+    const fr_list *list = &lists[name];
     const fr_connection *before = NULL;
 
     for (const fr_connection *c = list->first; c != NULL; before = c, c = c->later) {
-        CHECK(c->earlier == before && c->list == name && c->since_ms <= lane.now_ms);
+        CHECK(c->earlier == before && c->list == name && c->since_ms <= lane.clock.now_ms);
         CHECK(before == NULL || before->since_ms <= c->since_ms);
         CHECK((c->sending != NULL) == (name == FR_SENDING_LIST || name == FR_READING));
         CHECK((c->watched != 0) == (name != FR_READING));
@@ -142,10 +143,10 @@ static inline void check_lists(size_t handed_over)
 {
     size_t connections = handed_over;
 
-    CHECK(lane.lists[FR_NOWHERE].first == NULL);
+    CHECK(lists[FR_NOWHERE].first == NULL);
     for (int name = FR_NOWHERE + 1; name < FR_LISTS; name++)
         check_list((fr_list_name)name, &connections);
-    CHECK(connections == lane.connections);
+    CHECK(connections == lane.connections.count);
 }
 
 /* A turn that leaves nothing to others. */
@@ -169,7 +170,7 @@ static inline int taken(const char *data, size_t size)
     CHECK(c->received_size == size && memcmp(c->received, data, size) == 0);
     CHECK(c->sending == NULL && c->watched == 0);
     fd = c->fd;
-    fr_lane_take(&lane, c);
+    fr_connection_take(c);
     fr_connection_free(c);
     lane.event_count = 0;
     check_lists(0);
@@ -181,7 +182,7 @@ static inline int taken(const char *data, size_t size)
 /* As if time had passed for the connections of a list. */
 static inline void age(fr_list_name name, int64_t ms)
 {
-    for (fr_connection *c = lane.lists[name].first; c != NULL; c = c->later)
+    for (fr_connection *c = lists[name].first; c != NULL; c = c->later)
         c->since_ms -= ms;
 }
 
@@ -189,7 +190,7 @@ static inline void close_lane(void)
 {
     check_lists(0);
     fr_lane_free(&lane);
-    CHECK(lane.connections == 0);
+    CHECK(lane.connections.count == 0);
 }
 
 #endif

@@ -143,7 +143,7 @@ static void follow_events(void)
             follow_events();
             continue;
         }
-        fr_lane_take(&lane, c);
+        fr_connection_take(c);
         close(c->fd);
         fr_connection_free(c);
     }
@@ -200,7 +200,7 @@ static size_t check_session(int blob, size_t first, size_t last)
         }
         for (int i = 0; i < 3; i++)
             turn();
-        CHECK(lane.connections == 0);
+        CHECK(lane.connections.count == 0);
         fr_lane_free(&lane);
     }
     is_counting = 0;

@@ -13,11 +13,11 @@ static void test_a_published_answer_is_given_again_and_again(void)
         say(client, GET_TAG);
         turn();
         HEARS(client, TAG);
-        CHECK(lane.answered == i && lane.lists[FR_IDLE].first->has_served);
+        CHECK(lane.answered == i && lists[FR_IDLE].first->has_served);
     }
     close(client);
     turn();
-    CHECK(lane.connections == 0);
+    CHECK(lane.connections.count == 0);
     close_lane();
 }
 
@@ -32,8 +32,8 @@ static void test_the_answer_has_the_date_of_the_moment(void)
     say(client, GET_TAG);
     turn();
     CHECK(hear(client, got, sizeof got, &has_ended) == strlen(TAG));
-    CHECK(memcmp(got + strlen("HTTP/1.1 200 OK\r\nDate: "), lane.date, FR_DATE_SIZE) == 0);
-    CHECK(strlen(lane.date) == FR_DATE_SIZE && strcmp(lane.date, DATE) != 0);
+    CHECK(memcmp(got + strlen("HTTP/1.1 200 OK\r\nDate: "), lane.clock.date, FR_DATE_SIZE) == 0);
+    CHECK(strlen(lane.clock.date) == FR_DATE_SIZE && strcmp(lane.clock.date, DATE) != 0);
     close(client);
     close_lane();
 }
@@ -46,7 +46,7 @@ static void test_a_request_may_be_split_at_every_byte(void)
         int client = connect_client();
         CHECK(send(client, GET_TAG, cut, 0) == (ssize_t)cut);
         turn();
-        CHECK(lane.lists[FR_BEGINNING].last->received_size == cut);
+        CHECK(lists[FR_BEGINNING].last->received_size == cut);
         say(client, GET_TAG + cut);
         turn();
         HEARS(client, TAG);
@@ -128,7 +128,7 @@ static void test_a_handover_has_all_that_was_sent_behind_what_is_answered(void)
     say(client, POST);
     say(client, GET_TAG);
     fr_lane_turn(&lane);
-    CHECK(lane.connections == 1);
+    CHECK(lane.connections.count == 1);
     fr_connection *c = lane.events[0].connection;
     CHECK(c->has_served && c->listener == 7 && strcmp(c->address, "192.0.2.1") == 0);
     char expected[sizeof POST + sizeof GET_TAG];
@@ -206,7 +206,7 @@ static void test_the_end_of_what_is_sent_comes_after_the_answers(void)
         for (int i = 0; i < 10; i++)
             turn();
         CHECK(count_heard(client, &has_ended) == (size_t)times && has_ended);
-        CHECK(lane.connections == 0);
+        CHECK(lane.connections.count == 0);
         close(client);
     }
     int silent = connect_client(), other = connect_client();
@@ -233,7 +233,7 @@ static void test_adopted_bytes_are_answered_however_many(void)
     open_lane();
     CHECK(publish(GET_TAG, TAG_HEAD, "body") == 0);
     int client = adopt(data, size, 1), half = adopt(GET_TAG, 10, 1), idle = adopt(NULL, 0, 1);
-    CHECK(lane.lists[FR_IDLE].first == lane.lists[FR_IDLE].last && lane.connections == 3);
+    CHECK(lists[FR_IDLE].first == lists[FR_IDLE].last && lane.connections.count == 3);
     say(half, GET_TAG + 10);
     for (int i = 0; i < TIMES && heard < TIMES; i++) {
         turn();

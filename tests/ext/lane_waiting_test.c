@@ -20,7 +20,7 @@ static void test_idle_connections_end_in_order(void)
     age(FR_IDLE, IDLE_TIMEOUT / 2);
     int young = adopt(NULL, 0, 1);
     tick();
-    CHECK(lane.connections == 2);
+    CHECK(lane.connections.count == 2);
     age(FR_IDLE, IDLE_TIMEOUT / 2);
     tick();
     HEARS_AND_ENDS(old, "");
@@ -28,7 +28,7 @@ static void test_idle_connections_end_in_order(void)
     age(FR_IDLE, IDLE_TIMEOUT / 2);
     tick();
     HEARS_AND_ENDS(young, "");
-    CHECK(lane.connections == 0);
+    CHECK(lane.connections.count == 0);
     close_lane();
 }
 
@@ -55,7 +55,7 @@ static void test_the_first_head_has_its_time_from_the_accept(void)
     say(slow, "GET /v2/");
     turn();
     tick();
-    CHECK(lane.connections == 2);
+    CHECK(lane.connections.count == 2);
     age(FR_BEGINNING, 10);
     fr_lane_tick(&lane);
     HEARS_AND_ENDS(silent, "");
@@ -73,7 +73,7 @@ static void test_a_later_head_has_its_time_from_its_first_byte(void)
     age(FR_IDLE, IDLE_TIMEOUT - 10);
     say(client, "GET /v2/");
     turn();
-    CHECK(fr_lane_waited_ms(&lane, lane.lists[FR_BEGINNING].first) < HEAD_TIMEOUT);
+    CHECK(fr_lane_waited_ms(&lane, lists[FR_BEGINNING].first) < HEAD_TIMEOUT);
     age(FR_BEGINNING, HEAD_TIMEOUT - 500);
     say(client, "a/manifests/other" HOST "\r\n");
     fr_lane_turn(&lane);
@@ -90,7 +90,7 @@ static void take_all(void)
     for (size_t i = 0; i < lane.event_count; i++) {
         fr_connection *c = lane.events[i].connection;
         CHECK(lane.events[i].kind == FR_HANDOVER);
-        fr_lane_take(&lane, c);
+        fr_connection_take(c);
         close(c->fd);
         fr_connection_free(c);
     }
@@ -111,13 +111,13 @@ static void test_more_may_be_handed_over_than_events_have_room(void)
             fr_lane_turn(&lane);
             take_all();
         }
-        CHECK(lane.connections == (times_out ? CLIENTS : 0));
+        CHECK(lane.connections.count == (times_out ? CLIENTS : 0));
         age(FR_BEGINNING, HEAD_TIMEOUT);
         for (int i = 0; i < 2; i++) {
             fr_lane_tick(&lane);
             take_all();
         }
-        CHECK(lane.connections == 0);
+        CHECK(lane.connections.count == 0);
         for (size_t i = 0; i < CLIENTS; i++)
             HEARS_AND_ENDS(clients[i], "");
     }
@@ -147,7 +147,7 @@ static void test_after_a_drain_all_is_handed_over(void)
     turn();
     fr_lane_drain(&lane);
     turn();
-    CHECK(lane.connections == 2);
+    CHECK(lane.connections.count == 2);
     say(client, GET_TAG);
     fr_lane_turn(&lane);
     HANDS_OVER(GET_TAG);
@@ -188,7 +188,7 @@ static int accept_one(int listener, const struct sockaddr *address, socklen_t si
         accepted = fr_lane_accept(&lane, listener, 3);
     while (accepted == 0);
     CHECK(accepted == 1 && fr_lane_accept(&lane, listener, 3) == 0);
-    fr_connection *c = lane.lists[FR_BEGINNING].last;
+    fr_connection *c = lists[FR_BEGINNING].last;
     CHECK(strcmp(c->address, shown) == 0 && c->listener == 3 && !c->has_served);
     CHECK(fcntl(c->fd, F_GETFD) == FD_CLOEXEC && fcntl(c->fd, F_GETFL) & O_NONBLOCK);
     return client;
@@ -266,7 +266,7 @@ static void test_dropping_idle_connections_loses_nothing_sent(void)
     say(half, "GET");
     turn();
     age(FR_BEGINNING, 500);
-    lane.lists[FR_BEGINNING].last->since_ms += 500;
+    lists[FR_BEGINNING].last->since_ms += 500;
     say(sending, GET_OTHER);
     fr_lane_drain(&lane);
     fr_lane_drop_idle(&lane, 500);
@@ -275,11 +275,11 @@ static void test_dropping_idle_connections_loses_nothing_sent(void)
     HEARS_AND_ENDS(idle, "");
     HEARS(half, "");
     HEARS(recent, "");
-    CHECK(lane.connections == 2);
+    CHECK(lane.connections.count == 2);
     fr_lane_drop_idle(&lane, 0);
     turn();
     HEARS_AND_ENDS(recent, "");
-    CHECK(lane.connections == 1);
+    CHECK(lane.connections.count == 1);
     close(half), close(sending), close(listener);
     close_lane();
 }

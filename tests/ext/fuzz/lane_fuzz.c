@@ -97,7 +97,7 @@ static void forget_answers(void)
 
     for (fr_answer *a = lane.table.newest; a != NULL; a = a->older) {
         if (how & 1)
-            a->until = lane.now;
+            a->until = lane.clock.now;
         else
             a->last_used = 0; /* the next tick closes files */
     }
@@ -161,7 +161,7 @@ static void take_handover(fr_connection *connection, int is_late)
 
     CHECK(size > 0 && size <= MAX_SENT && connection->sending == NULL);
     memcpy(data, connection->received, size);
-    fr_lane_take(&lane, connection);
+    fr_connection_take(connection);
     fr_connection_free(connection);
     while ((count = recv(c->lane_fd, data + size, sizeof data - size, 0)) > 0)
         size += (size_t)count;
@@ -221,15 +221,15 @@ static void let_time_pass(void)
 
     for (int name = FR_BEGINNING; name < FR_LISTS; name++) {
         age((fr_list_name)name, passed);
-        for (fr_connection *c = lane.lists[name].first; c != NULL; c = c->later)
-            if (lane.now_ms - c->since_ms >= LIMITS[name])
+        for (fr_connection *c = lists[name].first; c != NULL; c = c->later)
+            if (lane.clock.now_ms - c->since_ms >= LIMITS[name])
                 client_of(c->fd)->may_be_cut = 1;
     }
     fr_lane_tick(&lane);
     follow_events(1);
     for (int name = FR_BEGINNING; name < FR_READING; name++)
-        for (fr_connection *c = lane.lists[name].first; c != NULL; c = c->later)
-            CHECK(lane.now_ms - c->since_ms < LIMITS[name]);
+        for (fr_connection *c = lists[name].first; c != NULL; c = c->later)
+            CHECK(lane.clock.now_ms - c->since_ms < LIMITS[name]);
 }
 
 static void drop_idle(void)
@@ -237,7 +237,7 @@ static void drop_idle(void)
     int64_t grace = next_byte() % 16 * MINUTE;
 
     for (int name = FR_BEGINNING; name <= FR_IDLE; name++)
-        for (fr_connection *c = lane.lists[name].first; c != NULL; c = c->later)
+        for (fr_connection *c = lists[name].first; c != NULL; c = c->later)
             client_of(c->fd)->may_end = 1;
     fr_lane_drop_idle(&lane, grace);
 }
@@ -448,8 +448,10 @@ static void end_script(void)
 {
     for (size_t i = 0; i < CLIENTS; i++)
         hang_up(&clients[i]);
+    if (total % 2 == 0)
+        fr_lane_cut_sending(&lane);
     fr_lane_free(&lane);
-    CHECK(lane.connections == 0);
+    CHECK(lane.connections.count == 0);
     for (size_t i = 0; i < CLIENTS; i++)
         if (reads[i] != NULL)
             fr_connection_free(reads[i]);
