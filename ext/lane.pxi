@@ -37,6 +37,7 @@ cdef extern from "lane.h" nogil:
         uint64_t end
 
     uint64_t fr_sending_window(const fr_sending *s)
+    int fr_file_is_resident(int fd, uint64_t offset, uint64_t size)
 
     ctypedef struct fr_connection:
         fr_sending *sending
@@ -281,6 +282,10 @@ cdef class Lane:
     cdef _check_open(self):
         if not self.is_open:
             raise ValueError("the lane is closed")
+
+
+def is_resident(int fd, uint64_t offset, uint64_t length):
+    return bool(fr_file_is_resident(fd, offset, length))
 
 
 cdef ColdRead _cold_read(fr_connection *connection):

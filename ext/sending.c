@@ -6,9 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
+
+enum { SAMPLES = 2 }; /* of the pages of a window: the first, one between, the last */
 
 static size_t put(char *out, size_t at, const char *data, size_t size)
 {
@@ -84,15 +88,20 @@ static fr_progress send_memory(fr_sending *s, int sock)
     return s->head_sent == s->head_size && s->at == s->end ? FR_SENT : FR_BLOCKED;
 }
 
-/* Whether a window's first and last page are in the page cache: windows are read whole. */
-static int is_resident(const fr_answer *a, uint64_t at, uint64_t size)
+int fr_file_is_resident(int fd, uint64_t offset, uint64_t size)
 {
-    char byte;
-    struct iovec one = {&byte, 1};
-    off_t first = (off_t)(a->file_offset + at);
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = offset - offset % page;
+    uint64_t pages = (offset + size - first + page - 1) / page;
+    unsigned char is_there = 1;
+    char *mapped = mmap(NULL, pages * page, PROT_READ, MAP_SHARED, fd, (off_t)first);
 
-    return preadv2(a->fd, &one, 1, first, RWF_NOWAIT) == 1 &&
-           preadv2(a->fd, &one, 1, first + (off_t)size - 1, RWF_NOWAIT) == 1;
+    if (mapped == MAP_FAILED)
+        return 0;
+    for (uint64_t i = 0; i <= SAMPLES && is_there & 1; i++)
+        if (mincore(mapped + (pages - 1) * i / SAMPLES * page, page, &is_there) != 0)
+            is_there = 0;
+    munmap(mapped, pages * page);
+    return is_there & 1;
 }
 
 uint64_t fr_sending_window(const fr_sending *s)
@@ -124,7 +133,8 @@ static fr_progress send_file(fr_sending *s, int sock, size_t budget)
         ssize_t sent;
 
         if (s->at >= s->warm_end) {
-            if (!is_resident(s->answer, s->at, fr_sending_window(s)))
+            if (!fr_file_is_resident(s->answer->fd, s->answer->file_offset + s->at,
+                                     fr_sending_window(s)))
                 return FR_COLD;
             fr_sending_warm(s);
         }

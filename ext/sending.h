@@ -46,6 +46,17 @@ fr_progress fr_sending_advance(fr_sending *s, int sock, size_t budget);
 /* Take the window from `at` on for one in memory: it was just read. */
 void fr_sending_warm(fr_sending *s);
 
+/*
+ * Whether some bytes of a file, one at least, are in the page cache, as far as a few of their
+ * pages tell: windows are read whole.
+ *
+ * Asked by mincore(2). A read that must not wait (RWF_NOWAIT) would fetch the page that it
+ * does not find: who only looked at the ends of a window would find them there the next time,
+ * and nothing between. It tells only of a file that is the process's own or its to write, and
+ * says yes of any other.
+ */
+int fr_file_is_resident(int fd, uint64_t offset, uint64_t size);
+
 uint64_t fr_sending_window(const fr_sending *s); /* bytes of the window from `at` on */
 uint64_t fr_sending_sent(const fr_sending *s);   /* bytes of the body */
 

@@ -231,3 +231,8 @@ class Lane:
 
     def close(self) -> None:
         """Close every connection; closing twice is fine."""
+
+def is_resident(fd: int, offset: int, length: int) -> bool:
+    """Tell whether some bytes of a file, one at least, are in the page cache, as far as a few
+    of their pages tell. Reads nothing. The kernel says so of any file that is neither the
+    process's own nor its to write."""

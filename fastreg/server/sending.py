@@ -16,6 +16,7 @@ import gevent
 from gevent.socket import socket as GeventSocket
 from gevent.socket import wait_write
 
+from fastreg.fastlane import is_resident
 from fastreg.server.offloop import read_in_thread
 
 WINDOW: Final = 1 << 20
@@ -94,22 +95,6 @@ def _send_window(sock: GeventSocket, fd: int, offset: int, length: int, timeout_
         if sent == 0:
             raise FileTruncated(f"the file ends at {offset}, announced were {end - offset} more")
         offset += sent
-
-
-def is_resident(fd: int, offset: int, length: int) -> bool:
-    """Tell whether a window's first and last page are in the page cache.
-
-    Windows are loaded whole, so the pages between are where the ends are. A file system
-    that cannot tell (NFS, an old tmpfs) gets False: reading ahead in a thread is cheap
-    beside a worker that stands still.
-    """
-    probe = [bytearray(1)]
-    try:
-        os.preadv(fd, probe, offset, os.RWF_NOWAIT)
-        os.preadv(fd, probe, offset + length - 1, os.RWF_NOWAIT)
-    except OSError:
-        return False
-    return True
 
 
 def load(fd: int, offset: int, length: int, ahead: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import gevent
 import pytest
 
+from fastreg.fastlane import is_resident
 from fastreg.oci.digest import Digest
 from fastreg.registry import paths
 from fastreg.server import sending
@@ -91,6 +92,20 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk = Disk(monkeypatch)
     yield disk
     disk.may_read.set()
+
+
+def test_to_ask_whether_a_file_is_in_memory_fetches_nothing_of_it(data: Path) -> None:
+    with data.open("rb") as file:
+        assert is_resident(file.fileno(), 0, len(BLOB))
+        make_cold(data)
+        for offset, length in ((0, len(BLOB)), (0, 1), (4095, 2), (len(BLOB) - 1, 1)):
+            assert not is_resident(file.fileno(), offset, length)
+        gevent.sleep(0.02)
+        assert pages_in_memory(file.fileno()) == 0
+        file.seek(-1, os.SEEK_END)
+        file.read()
+        assert not is_resident(file.fileno(), 0, len(BLOB))
+        assert is_resident(file.fileno(), len(BLOB) - 1, 1)
 
 
 @pytest.mark.parametrize("first", [0, 1, 1 << 20, 4_999_999])

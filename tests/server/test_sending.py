@@ -155,7 +155,6 @@ def test_a_cold_file_is_read_off_the_loop(
     running = start_server(app)
     assert running.request(get()).body == content
     assert bool(loaded) == is_cold
-    # A file system that cannot tell (an old tmpfs) has every window read ahead.
     loaded.clear()
     is_cold = not sending.is_resident(app.fd, 0, SIZE)
     assert running.request(get()).body == content
