@@ -62,7 +62,10 @@ cdef class Sink:
 
     @property
     def size(self):
-        return self.out.size
+        if self.digest is None:
+            return self.out.size
+        with self.digest.lock:
+            return self.out.size
 
     @property
     def failure(self):

@@ -61,7 +61,8 @@ class Sink:
 
     @property
     def size(self) -> int:
-        """Of the file; the digest has exactly as many bytes."""
+        """Of the file; the digest has exactly as many bytes. With one, waits for a thread
+        that pours."""
 
     @property
     def failure(self) -> OSError | None:

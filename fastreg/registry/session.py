@@ -63,11 +63,19 @@ class Session(AbstractContextManager["Session"]):
         """Append up to `max_bytes` of the body; return how many, 0 at its end."""
         before = self.writer.size
         if pour and self._sink:
-            pour(self._sink, max_bytes)
-            self.writer.wrote(self._sink.size, self._sink.failure)
+            self._pour(pour, self._sink, max_bytes)
         elif data := body.read(min(max_bytes, READ_BYTES)):
             self._take(data)
         return self.writer.size - before
+
+    def _pour(self, pour: Pour, sink: Sink, max_bytes: int) -> None:
+        try:
+            pour(sink, max_bytes)
+        except BaseException:
+            # Who is killed leaves a thread behind that pours on; the size waits for it.
+            self._store.off_loop(lambda: self.writer.wrote(sink.size, None))
+            raise
+        self.writer.wrote(sink.size, sink.failure)
 
     def _take(self, data: bytes) -> None:
         before = self.writer.size

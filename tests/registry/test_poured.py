@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from gevent import GreenletExit
 
 from fastreg.errors import SizeInvalid
 from fastreg.fastlane import Inflow, Sink
@@ -117,6 +118,30 @@ def test_a_poured_body_that_breaks_off_is_kept_with_its_state(
     assert os.listdir(states) == ["400001"]
     repository.uploads.finish(upload_id, poured(CONTENT[400_001:]), DIGEST, start=400_001)
     assert read_blob(repository, DIGEST) == CONTENT
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_what_a_thread_pours_after_its_request_was_killed_is_kept_with_its_state(
+    repository: Repository, poured: type[Poured], root: Path, algorithm: str
+) -> None:
+    upload_id = repository.uploads.start(algorithm)
+    data = root / paths.upload_data(NAME, upload_id)
+    threads = []
+
+    class Killed(poured):
+        def pour(self, sink: Sink, max_bytes: int) -> int:
+            threads.append(threading.Thread(target=super().pour, args=(sink, max_bytes)))
+            threads[0].start()
+            while not data.stat().st_size:
+                pass
+            raise GreenletExit
+
+    with pytest.raises(GreenletExit):
+        repository.uploads.append(upload_id, Killed(CONTENT), start=0)
+    threads[0].join()
+    size = repository.uploads.size(upload_id)
+    assert data.read_bytes() == CONTENT[:size]
+    assert os.listdir(root / paths.hash_states(NAME, upload_id) / algorithm) == [str(size)]
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
