@@ -103,7 +103,7 @@ static int is_of_the_client(int error)
 {
     return error == ECONNABORTED || error == EINTR || error == EPROTO || error == ENETDOWN ||
            error == EHOSTDOWN || error == EHOSTUNREACH || error == ENETUNREACH ||
-           error == ENOPROTOOPT || error == EPERM;
+           error == ENOPROTOOPT;
 }
 
 int fr_connection_accept(int socket, char address[FR_ADDRESS_SIZE])

@@ -1,5 +1,5 @@
 /* The lane under sanitizers, where memory or the kernel's is short: of one session, each
- * request for some fails once, and each from one on. Linked with the five functions wrapped. */
+ * request for some fails once, and each from one on. Linked with the six functions wrapped. */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <sys/epoll.h>
@@ -13,6 +13,7 @@
 
 static int is_counting;
 static size_t asked, first_refused, last_refused;
+static int accept_error;
 
 static int is_refused(void)
 {
@@ -28,11 +29,13 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *data, size_t size);
 int __real_epoll_ctl(int poll_fd, int operation, int fd, struct epoll_event *event);
 int __real_fcntl(int fd, int command, ...);
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *data, size_t size);
 int __wrap_epoll_ctl(int poll_fd, int operation, int fd, struct epoll_event *event);
 int __wrap_fcntl(int fd, int command, ...);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
 
 void *__wrap_malloc(size_t size)
 {
@@ -65,6 +68,14 @@ int __wrap_fcntl(int fd, int command, ...)
     argument = command == F_DUPFD_CLOEXEC ? va_arg(rest, int) : 0;
     va_end(rest);
     return command == F_DUPFD_CLOEXEC && is_refused() ? -1 : __real_fcntl(fd, command, argument);
+}
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    if (accept_error == 0)
+        return __real_accept4(fd, address, size, flags);
+    errno = accept_error;
+    return -1;
 }
 
 enum { CLIENTS = 4, ROOM = 3 * BLOB_SIZE };
@@ -213,6 +224,16 @@ static void check_descriptors(int blob)
         CHECK(fd == blob || !is_open(fd));
 }
 
+/* A security module's refusal leaves the client in the queue: to try again would never end. */
+static void test_an_accept_that_is_forbidden_is_not_repeated(void)
+{
+    open_lane();
+    accept_error = EPERM;
+    CHECK(fr_lane_accept(&lane, -1, 0) == -1 && errno == EPERM);
+    accept_error = 0;
+    close_lane();
+}
+
 int main(void)
 {
     int blob;
@@ -225,6 +246,7 @@ int main(void)
     fill(blob_answer + strlen(BLOB_HEAD), BLOB_SIZE, 0);
     for (size_t i = 0; i < CLIENTS; i++)
         CHECK((clients[i].got = malloc(ROOM)) != NULL);
+    test_an_accept_that_is_forbidden_is_not_repeated();
     size_t count = check_session(blob, SIZE_MAX, SIZE_MAX);
     CHECK(count > 20 && lane.lines.lost == 0);
     for (size_t n = 1; n <= count; n++) {

@@ -10,7 +10,7 @@ from tests.ext.compiling import SANITIZERS, compile_c, compile_objects
 
 PROGRAMS = sorted(Path(__file__).parent.glob("*_test.c"))
 _HOLDS_BUT_SKIPPED_SOME = 77
-_WRAPPED = ["malloc", "calloc", "realloc", "epoll_ctl", "fcntl"]
+_WRAPPED = ["malloc", "calloc", "realloc", "epoll_ctl", "fcntl", "accept4"]
 _LINKER_FLAGS = {"lane_memory_test": [f"-Wl,--wrap={name}" for name in _WRAPPED]}
 
 
