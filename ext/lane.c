@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@
 enum {
     MAX_ANSWERS = 8192,
     MAX_BYTES = 24 << 20,
-    MAX_FILES = 1024,
+    MAX_FILES = 1024, /* and no more than a part of what the process may have open */
+    PART_OF_FILES = 8,
     UNUSED_FILE_S = 60,
     BATCH = 64,
     TURN_US = 500, /* of rounds, before other work gets its own */
@@ -23,6 +25,15 @@ enum {
     MIN_BUDGET = 64 << 10, /* a connection's part of it */
     MAX_BUDGET = 1 << 20,
 };
+
+static size_t max_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / PART_OF_FILES > MAX_FILES)
+        return MAX_FILES;
+    return (size_t)limit.rlim_cur / PART_OF_FILES;
+}
 
 int fr_lane_init(fr_lane *lane, const fr_lane_settings *settings)
 {
@@ -33,7 +44,7 @@ int fr_lane_init(fr_lane *lane, const fr_lane_settings *settings)
     lane->buffer = malloc(FR_BUFFER_SIZE);
     lane->events = malloc(FR_MAX_EVENTS * sizeof *lane->events);
     if (lane->buffer == NULL || lane->events == NULL ||
-        fr_table_init(&lane->table, MAX_ANSWERS, MAX_BYTES, MAX_FILES) != 0) {
+        fr_table_init(&lane->table, MAX_ANSWERS, MAX_BYTES, max_files()) != 0) {
         fr_lane_free(lane);
         errno = ENOMEM;
         return -1;

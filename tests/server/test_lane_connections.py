@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -63,6 +65,36 @@ def huge(huge_root: Path, start_server: StartServer) -> Running:
     """A server whose lane has the 64 MiB, and the manifest."""
     running = start_app(start_server, huge_root)
     return publish(running, TAG, HUGE_GET)
+
+
+# --- descriptors
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[int]:
+    """How many more this process may open."""
+    room = 100
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + room, limits[1]))
+    yield room
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_published_files_leave_descriptors_for_everybody_else(
+    few_descriptors: int, tmp_path: Path, start_server: StartServer
+) -> None:
+    blobs = [b"%d" % number * 70_000 for number in range(2 * few_descriptors)]
+    for blob in blobs:
+        Client(app_over(tmp_path / "data")).push_blob(blob)
+    settle()
+    running = start_app(start_server, tmp_path / "data")
+    for blob in blobs:
+        client = running.connect()
+        client.send(request(f"/v2/app/blobs/{digest_of(blob)}"))
+        assert client.answer().body == blob
+        client.close()
+    assert 0 < running.server.lane.published < few_descriptors
+    assert running.errors == []
 
 
 # --- idle
