@@ -119,8 +119,8 @@ class Server:
     def _read_cold(self, read: ColdRead) -> None:
         try:
             read_in_thread(load, read.fd, read.offset, read.length, read.ahead)
-        except OSError:
-            pass  # sending meets it as well, and cuts the connection
+        except (OSError, MemoryError, RuntimeError):
+            pass  # no bytes: sending meets it as well, and cuts; no thread: it waits itself
         self._follow(self.lane.resume(read))
 
     def _write_lines(self) -> None:

@@ -216,3 +216,17 @@ def test_a_disk_that_cannot_be_read_cuts_the_connection(
     with pytest.raises(ConnectionResetError):
         client.rest()
     assert running.errors == []
+
+
+def test_without_a_thread_to_read_it_a_cold_blob_is_sent_all_the_same(
+    running: Running, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(server_module, "read_in_thread", fail)
+    make_cold(data)
+    client = running.connect()
+    client.send(GET)
+    assert client.answer().body == BLOB
+    assert not running.records  # it was the lane's
