@@ -54,7 +54,8 @@ class Store:
         except StorageError:
             if self.driver.stat(key).size > MAX_LINK_BYTES:
                 return b""  # no link is as long
-            raise
+            # Another program may have begun to write it anew, in place.
+            return self.driver.get(key, MAX_LINK_BYTES)
 
     def write_link(
         self, key: str, digest: Digest, *, if_version: str | None = None, durable: bool = True

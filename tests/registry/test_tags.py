@@ -13,6 +13,7 @@ from fastreg.registry import paths
 from fastreg.registry.registry import Registry
 from fastreg.registry.repository import Repository
 from fastreg.registry.tags import Condition
+from fastreg.storage.errors import StorageError
 from fastreg.storage.local import LocalDriver
 from tests.registry.faults import HookedDriver, ignore
 from tests.registry.images import push_image
@@ -177,6 +178,21 @@ def test_a_torn_tag_reads_as_absent_everywhere_and_can_be_set_again(
         repository.manifests.read_tag("v1")
     repository.tags.set("v1", digest, MUST_CREATE)
     assert repository.manifests.read_tag("v1").digest == digest
+
+
+def test_a_tag_that_another_program_rewrites_in_place_is_read_again(
+    repository: Repository, driver: HookedDriver
+) -> None:
+    repository.tags.set("v1", ONE)
+
+    def shrink(call: str, key: str) -> None:
+        if (call, key) == ("get", paths.tag_current(NAME, "v1")):
+            driver.before = ignore
+            raise StorageError(key, "became shorter while it was read")
+
+    driver.before = shrink
+    assert repository.tags.get("v1") == ONE
+    assert driver.before is ignore
 
 
 def test_a_torn_tag_can_be_deleted(repository: Repository, driver: HookedDriver) -> None:
