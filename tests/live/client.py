@@ -87,7 +87,8 @@ class Client:
             connection = http.client.HTTPConnection(self.host, timeout=TIMEOUT_S)
         try:
             try:
-                connection.request(method, target, body, dict(headers or {}))
+                # None where there is none: b"" would announce one of 0 bytes.
+                connection.request(method, target, body or None, dict(headers or {}))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # answered before the body was read: the answer tells why
             return read_answer(connection.getresponse())
