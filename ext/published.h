@@ -3,7 +3,7 @@
  * with the witnesses that must hold for it to be given again.
  *
  * A witness is the status of a file that the answer was made from. Whoever changes such a
- * file replaces it, so one stat(2) tells whether the answer still holds, whichever process
+ * file replaces it, so one statx(2) tells whether the answer still holds, whichever process
  * made the change. Nothing is believed for longer than one request.
  *
  * The table is bounded by answers, by bytes in memory and by open files; beyond, what was
