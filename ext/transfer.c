@@ -13,7 +13,7 @@
 
 #define RECEIVE_TURN ((uint64_t)1 << 20) /* bytes from the socket in one call */
 #define POUR_TURN ((uint64_t)16 << 20)
-#define FLUSH_SIZE ((uint64_t)4 << 20)
+#define FLUSH_SIZE ((uint64_t)2 << 20)
 
 enum {
     PATIENCE_MS = 2,         /* how long to wait for a client that is in full flow */
