@@ -82,6 +82,7 @@ cdef class Inflow:
     cdef int duplicate
     cdef bint is_pouring
     cdef bint is_released
+    cdef fr_stop last_stop
 
     def __cinit__(self, length, /):
         self.duplicate = -1
@@ -101,6 +102,10 @@ cdef class Inflow:
     @property
     def left(self):
         return None if self.inflow.framing.is_chunked else self.inflow.framing.left
+
+    @property
+    def is_dry(self):
+        return self.last_stop == FR_STOP_WAIT
 
     @property
     def received(self):
@@ -177,6 +182,7 @@ cdef class Inflow:
             free(room)
 
     cdef _outcome(self, fr_stop stop, uint64_t count):
+        self.last_stop = stop
         if self.inflow.rest_size:
             self._set_pending(PyBytes_FromStringAndSize(
                 <const char *>self.inflow.rest, self.inflow.rest_size

@@ -88,6 +88,10 @@ class Inflow:
         """Bytes that are still to come, None where only the chunks tell."""
 
     @property
+    def is_dry(self) -> bool:
+        """The last call took all that there was."""
+
+    @property
     def received(self) -> int:
         """Bytes that the last call took from the socket, framing and all."""
 

@@ -20,6 +20,9 @@ from fastreg.server.offloop import receive_in_thread
 from fastreg.server.patience import Patience
 
 _YIELD_EVERY: Final = 1 << 20
+_TRICKLE_BYTES: Final = 16 << 10
+_TRICKLE_PAUSE_S: Final = 0.02
+"""A visit to a thread costs as much as 100 KB of pouring: a client that is slow anyway waits."""
 
 
 class Body(io.RawIOBase):
@@ -81,9 +84,16 @@ class Body(io.RawIOBase):
             return 0
         self._inflow.hold(self._inbound.fileno())
         try:
-            return self._take(receive_in_thread, self._inflow.pour, sink, max_bytes)
+            return self._take(self._pour, sink, max_bytes)
         finally:
             self._inflow.release()
+
+    def _pour(self, sink: Sink, max_bytes: int) -> int | None:
+        inflow = self._inflow
+        trickles = inflow.is_dry and 0 < inflow.received < _TRICKLE_BYTES
+        if trickles and (inflow.left is None or inflow.left > _TRICKLE_BYTES):
+            gevent.sleep(_TRICKLE_PAUSE_S)  # so that more comes together
+        return receive_in_thread(inflow.pour, sink, max_bytes)
 
     def _take(self, step: Callable[..., int | None], *args: Any) -> int:
         """Repeat `step` until it brings something, or what it waits for will not come."""
@@ -91,8 +101,11 @@ class Body(io.RawIOBase):
             raise self.failure
         try:
             self._begin()
-            while (count := self._step(step, *args)) is None:
-                self._inbound.wait(self._patience)
+            count = None
+            while count is None:
+                if self._inflow.is_dry:
+                    self._inbound.wait(self._patience)
+                count = self._step(step, *args)
         except OSError as error:
             self.failure = error
             raise

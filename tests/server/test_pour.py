@@ -172,6 +172,23 @@ def test_bad_chunks_are_ebadmsg_after_what_was_good(fd: int, start_server: Start
     assert [failure.errno for failure in app.failures] == [errno.EBADMSG]
 
 
+def test_a_trickle_is_gathered_before_a_thread_is_asked(
+    fd: int, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastreg.server.body._TRICKLE_PAUSE_S", 0.5)
+    app = Pouring(fd)
+    client = start_server(app).connect()
+    client.send(request("PUT", "/", CHUNKED, body=b"1\r\nx\r\n"))
+    wait_until(lambda: app.counts)
+    for _ in range(50):
+        client.send(b"1\r\nx\r\n")
+        gevent.sleep(0.001)
+    client.send(b"0\r\n\r\n")
+    assert client.answer().status == 200
+    assert sum(app.counts) == 51
+    assert len(app.counts) < 30
+
+
 def test_100_continue_is_sent_by_the_first_pour(fd: int, start_server: StartServer) -> None:
     client = start_server(Pouring(fd)).connect()
     client.send(request("PUT", "/", "Content-Length: 3", "Expect: 100-Continue"))
