@@ -144,7 +144,8 @@ def test_a_body_that_trickles_times_out(
     app = Pouring(fd)
     client = start_server(app, body_timeout_s=0.3, body_pace_bytes=1 << 20).connect()
     client.send(request("PUT", "/", framing))
-    client.send_until_refused(trickle, limit=10_000 * len(trickle), pause_s=pause_s)
+    limit = 10_000 * len(trickle)
+    assert client.send_until_refused(trickle, limit=limit, pause_s=pause_s) < limit
     wait_until(lambda: app.failures)
     # Sixteen digits in time are no size of a chunk.
     assert isinstance(app.failures[0], OSError if trickle == b"0" else TimeoutError)
