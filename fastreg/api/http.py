@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,8 @@ from fastreg.errors import BodyIncomplete, BodyTimeout, LengthRequired, RequestI
 Headers = list[tuple[str, str]]
 _MAX_QUERY_FIELDS: Final = 200
 _ITERATE_BYTES: Final = 256 << 10
+_NOT_THE_CLIENT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What a server lacks for receiving: no 400, with which a client would give up."""
 
 
 class RequestBody:
@@ -57,6 +60,8 @@ def _receive(receive: Callable[..., Any], *args: Any) -> Any:
     except TimeoutError:
         raise BodyTimeout("send the body without pauses") from None
     except OSError as e:
+        if e.errno in _NOT_THE_CLIENT:
+            raise
         raise BodyIncomplete(e.strerror or str(e)) from None
 
 

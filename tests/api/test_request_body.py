@@ -58,3 +58,9 @@ def test_a_client_that_fails_is_told_by_pouring_as_by_reading(
     body = body_of(Server(failure))
     with pytest.raises(error):
         body.pour(bytearray(), 9)
+
+
+def test_a_server_that_lacks_descriptors_does_not_blame_the_client() -> None:
+    body = body_of(Server(OSError(errno.EMFILE, "too many open files")))
+    with pytest.raises(OSError, match="too many"):
+        body.pour(bytearray(), 9)
