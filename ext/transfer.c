@@ -244,6 +244,14 @@ static fr_stop fill_patiently(fr_inflow *in, uint8_t *to, size_t size, size_t *c
     return stop;
 }
 
+/* A slot is begun when those before it are full, so no more is used than what can come. */
+size_t fr_pour_room(const fr_inflow *in, uint64_t max)
+{
+    size_t most = FR_SLOTS * FR_SLOT_SIZE;
+
+    return fr_framing_reach(&in->framing, max < most ? (size_t)max : most);
+}
+
 fr_stop fr_pour(fr_inflow *in, fr_sink *out, uint64_t max, uint8_t *room)
 {
     hashing h = {.digest = out->digest, .room = room};

@@ -13,7 +13,6 @@
 
 #define FR_SLOT_SIZE ((size_t)256 << 10) /* stays in the cache from recv to hash to pwrite */
 #define FR_SLOTS 4
-#define FR_POUR_ROOM (FR_SLOTS * FR_SLOT_SIZE)
 
 typedef enum {
     FR_STOP_FULL, /* as much as was asked for */
@@ -52,13 +51,16 @@ typedef struct {
  */
 fr_stop fr_receive(fr_inflow *in, uint8_t *to, size_t size, size_t *count);
 
+/* How many bytes of room a call of fr_pour for `max` bytes of data needs. */
+size_t fr_pour_room(const fr_inflow *in, uint64_t max);
+
 /*
  * Receive up to `max` bytes of data, append them to the file and hash what was written;
  * `out->size` tells how far it came, whatever the outcome. The digest has exactly the bytes
  * that were written. Waits for the client for milliseconds only, for the disk as long as
  * it takes. The file's bytes are on their way to the disk, but not durable.
  *
- * `room` is FR_POUR_ROOM bytes; `in->rest` may be in it.
+ * `in->rest` may be in the `room`.
  */
 fr_stop fr_pour(fr_inflow *in, fr_sink *out, uint64_t max, uint8_t *room);
 

@@ -14,13 +14,9 @@ cdef extern from "framing.h" nogil:
     void fr_framing_sized(fr_framing *f, uint64_t length)
     void fr_framing_chunked(fr_framing *f)
     bint fr_framing_is_over(const fr_framing *f)
-    size_t fr_framing_reach(const fr_framing *f, size_t max)
 
 
 cdef extern from "transfer.h" nogil:
-    enum:
-        FR_POUR_ROOM
-
     ctypedef enum fr_stop:
         FR_STOP_WAIT
         FR_STOP_GONE
@@ -44,6 +40,7 @@ cdef extern from "transfer.h" nogil:
         int error
 
     fr_stop fr_receive(fr_inflow *inflow, uint8_t *to, size_t size, size_t *count)
+    size_t fr_pour_room(const fr_inflow *inflow, uint64_t max)
     fr_stop fr_pour(fr_inflow *inflow, fr_sink *out, uint64_t max, uint8_t *room)
 
 
@@ -164,8 +161,7 @@ cdef class Inflow:
 
     cdef _pour(self, Sink sink, uint64_t max_bytes):
         cdef uint64_t begun = sink.out.size
-        cdef size_t most = FR_POUR_ROOM if max_bytes > FR_POUR_ROOM else <size_t>max_bytes
-        cdef uint8_t *room = <uint8_t *>malloc(fr_framing_reach(&self.inflow.framing, most) or 1)
+        cdef uint8_t *room = <uint8_t *>malloc(fr_pour_room(&self.inflow, max_bytes) or 1)
         cdef fr_stop stop
         if room == NULL:
             raise MemoryError

@@ -140,13 +140,14 @@ static void start_sending(sender *s)
 static fr_stop pour(fr_inflow *in, fr_sink *out, uint64_t max)
 {
     uint64_t begun = out->size;
-    uint8_t *room = malloc(FR_POUR_ROOM);
     fr_stop stop;
 
-    do
-        stop = fr_pour(in, out, max - (out->size - begun), room);
-    while (stop == FR_STOP_WAIT);
-    free(room);
+    do {
+        uint64_t wanted = max - (out->size - begun);
+        uint8_t *room = malloc(fr_pour_room(in, wanted));
+        stop = fr_pour(in, out, wanted, room);
+        free(room);
+    } while (stop == FR_STOP_WAIT);
     return stop;
 }
 
@@ -323,7 +324,7 @@ static void check_a_pause_and_an_end(void)
     fr_inflow in = {.socket = l.server};
     fr_digest d;
     fr_sink out = new_file(&d);
-    uint8_t *room = malloc(FR_POUR_ROOM);
+    uint8_t *room = malloc(99);
 
     fr_framing_sized(&in.framing, 99);
     REQUIRE(fr_pour(&in, &out, 99, room) == FR_STOP_WAIT && out.size == 0);
@@ -365,7 +366,10 @@ int main(void)
     for (int is_chunked = 0; is_chunked < 2; is_chunked++) {
         check_a_large_body(1, 1, is_chunked, 1);
         check_a_large_body(FR_SLOT_SIZE, 1000, is_chunked, 1);
-        check_a_large_body(FR_SLOT_SIZE * FR_SLOTS + 1, 100000, is_chunked, 1);
+        for (size_t slots = 1; slots <= FR_SLOTS + 1; slots++) {
+            check_a_large_body(FR_SLOT_SIZE * slots - 1, 100000, is_chunked, 1);
+            check_a_large_body(FR_SLOT_SIZE * slots + 1, 100000, is_chunked, 1);
+        }
         check_a_large_body(20 * MIB + 3, MIB, is_chunked, 1);
         check_a_large_body(2 * MIB + 3, MIB, is_chunked, 0);
     }
