@@ -14,8 +14,10 @@
 #define RECEIVE_TURN ((uint64_t)1 << 20) /* bytes from the socket in one call */
 #define POUR_TURN ((uint64_t)16 << 20)
 #define FLUSH_SIZE ((uint64_t)2 << 20)
+#define LARGE_CHUNK ((uint64_t)16 << 10)
 
 enum {
+    CHUNK_SEAM = 10, /* about what stands between two chunks */
     PATIENCE_MS = 2,         /* how long to wait for a client that is in full flow */
     MAX_WAITED_NS = 10000000 /* in one call: others may want the thread */
 };
@@ -77,6 +79,15 @@ static void begin(fr_inflow *in)
     in->rest_size = 0;
 }
 
+/* How much to receive at once: the rest of a large chunk alone need not be moved. */
+static size_t raw_size(const fr_framing *f, size_t max)
+{
+    size_t reach = fr_framing_reach(f, max);
+    uint64_t chunk = f->left + CHUNK_SEAM;
+
+    return f->is_chunked && f->left >= LARGE_CHUNK && chunk < reach ? (size_t)chunk : reach;
+}
+
 /*
  * Receive without waiting until `size` bytes of data are there, or `turn` bytes were taken
  * from the socket: tiny chunks can be a thousand times as long as what they carry.
@@ -88,7 +99,7 @@ static fr_stop fill(fr_inflow *in, uint64_t turn, uint8_t *to, size_t size, size
 
     for (*count = 0; *count < size;) {
         uint8_t *here = to + *count;
-        size_t wanted = fr_framing_reach(f, size - *count);
+        size_t wanted = raw_size(f, size - *count);
 
         if (fr_framing_is_over(f))
             return FR_STOP_OVER;
