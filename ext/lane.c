@@ -18,7 +18,7 @@ enum {
     MAX_BYTES = 24 << 20,
     MAX_FILES = 1024, /* and no more than a part of what the process may have open */
     PART_OF_FILES = 8,
-    UNUSED_FILE_S = 60,
+    UNUSED_FILE_TICKS = 60,
     BATCH = 64,
     TURN_US = 500, /* of rounds, before other work gets its own */
     ROUND_BUDGET = 8 << 20, /* of files: two milliseconds at most, for all that are ready */
@@ -150,7 +150,7 @@ void fr_lane_tick(fr_lane *lane)
         else
             fr_serve_hand_over(lane, c);
     }
-    fr_table_sweep(&lane->table, lane->clock.now - UNUSED_FILE_S);
+    fr_table_sweep(&lane->table, UNUSED_FILE_TICKS);
 }
 
 int64_t fr_lane_waited_ms(const fr_lane *lane, const fr_connection *c)
@@ -196,6 +196,5 @@ void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms)
 
 int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft)
 {
-    fr_clock_look(&lane->clock);
-    return fr_lookup_publish(&lane->table, request, size, draft, lane->clock.now);
+    return fr_lookup_publish(&lane->table, request, size, draft);
 }

@@ -257,6 +257,11 @@ cdef class Lane:
                 draft.body_size = segment[2]
         return fr_lane_publish(&self.lane, request, <size_t>len(request), &draft) == 0
 
+    def take_lost(self):
+        lost = self.lane.lines.lost
+        self.lane.lines.lost = 0
+        return lost
+
     def take_lines(self):
         cdef bytes lines = self.lane.lines.data[:self.lane.lines.size]
         self.lane.lines.size = 0

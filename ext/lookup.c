@@ -38,8 +38,7 @@ fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now)
     return is_looked_up(head) ? fr_table_find(table, key, write_key(key, head), now) : NULL;
 }
 
-int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft,
-                      int64_t now)
+int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft)
 {
     char key[KEY_SIZE];
     fr_request_head head;
@@ -51,5 +50,5 @@ int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draf
     draft->key = key;
     draft->key_size = write_key(key, &head);
     draft->is_range = head.has_range;
-    return fr_table_publish(table, draft, now);
+    return fr_table_publish(table, draft);
 }

@@ -13,7 +13,6 @@ fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now);
 
 /* As fr_table_publish, for the request that has this head (with its empty line); -1 also for
  * one that is not recognised, or never looked up. */
-int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft,
-                      int64_t now);
+int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft);
 
 #endif

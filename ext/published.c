@@ -2,6 +2,7 @@
 
 #include "published.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,11 +138,17 @@ static int is_small(const fr_draft *d)
     return d->fd >= 0 && !d->is_range && d->body_size <= FR_SMALL_BODY;
 }
 
-static int read_cached(const fr_draft *d, char *out)
+typedef enum { READ, NOT_YET, NEVER } reading;
+
+/* Read a small file if that takes no waiting. To ask begins to fetch what is not there. */
+static reading read_cached(const fr_draft *d, char *out)
 {
     struct iovec one = {out, (size_t)d->body_size};
+    ssize_t count = preadv2(d->fd, &one, 1, (off_t)d->file_offset, RWF_NOWAIT);
 
-    return preadv2(d->fd, &one, 1, (off_t)d->file_offset, RWF_NOWAIT) == (ssize_t)d->body_size;
+    if (count == (ssize_t)d->body_size)
+        return READ;
+    return count > 0 || (count < 0 && errno == EAGAIN) ? NOT_YET : NEVER;
 }
 
 /* Everything but the descriptor is one piece of memory. */
@@ -149,13 +156,14 @@ static fr_answer *make_answer(const fr_draft *d)
 {
     fr_answer marked = {.fd = -1};
     char small[FR_SMALL_BODY];
-    const char *body = d->body == NULL && is_small(d) && read_cached(d, small) ? small : d->body;
+    reading how = is_small(d) ? read_cached(d, small) : NEVER;
+    const char *body = how == READ ? small : d->body;
     size_t body_bytes = body != NULL ? (size_t)d->body_size : 0;
     size_t bytes = sizeof marked + d->key_size + d->head_size + body_bytes;
     fr_answer *a;
     char *room;
 
-    if (d->witness_count > FR_MAX_WITNESSES || d->head_size < sizeof "HTTP/1.1 200" ||
+    if (how == NOT_YET || d->witness_count > FR_MAX_WITNESSES || d->head_size < sizeof "HTTP/1.1 200" ||
         mark(&marked, d) != 0)
         return NULL;
     for (unsigned i = 0; i < d->witness_count; i++)
@@ -278,7 +286,7 @@ static fr_answer *look_up(fr_table *t, uint64_t hash, const char *key, size_t ke
     return a;
 }
 
-int fr_table_publish(fr_table *t, const fr_draft *draft, int64_t now)
+int fr_table_publish(fr_table *t, const fr_draft *draft)
 {
     uint64_t hash = hash_of(t->seed, draft->key, draft->key_size);
     fr_answer *a = look_up(t, hash, draft->key, draft->key_size);
@@ -293,7 +301,7 @@ int fr_table_publish(fr_table *t, const fr_draft *draft, int64_t now)
         return -1;
     }
     a->hash = hash;
-    a->last_used = now;
+    a->last_used = t->sweeps;
     a->next_alike = *bucket_of(t, hash);
     *bucket_of(t, hash) = a;
     link_newest(t, a);
@@ -322,7 +330,7 @@ fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t 
             drop(t, a);
         return NULL;
     }
-    a->last_used = now;
+    a->last_used = t->sweeps;
     if (a != t->newest) {
         unlink_use(t, a);
         link_newest(t, a);
@@ -330,8 +338,10 @@ fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t 
     return a;
 }
 
-void fr_table_sweep(fr_table *t, int64_t before)
+void fr_table_sweep(fr_table *t, int64_t sweeps)
 {
+    int64_t before = ++t->sweeps - sweeps;
+
     for (fr_answer *newer, *a = t->oldest; a != NULL && a->last_used < before; a = newer) {
         newer = a->newer;
         if (a->fd >= 0)

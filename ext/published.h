@@ -48,7 +48,7 @@ typedef struct fr_answer {
     uint64_t file_offset;                       /* where the body begins in the file */
     uint64_t body_size;                         /* of a range's answer: the whole blob */
     int64_t until;                              /* Unix seconds; INT64_MAX: no end */
-    int64_t last_used;                          /* Unix seconds */
+    int64_t last_used;                          /* the sweep before which it was asked for */
     int status;
     unsigned references;
     unsigned witness_count;
@@ -63,6 +63,7 @@ typedef struct {
     size_t answers, max_answers;
     size_t bytes, max_bytes;
     size_t files, max_files;
+    int64_t sweeps; /* so far */
 } fr_table;
 
 /* What an answer is made of; everything is copied, the descriptor duplicated, or read where
@@ -95,9 +96,10 @@ void fr_table_free(fr_table *t);
  * Publish an answer, in the place of what was published for the key.
  * Returns 0; -1 with nothing published for the key when the draft cannot be repeated: a
  * head without one Date, or for a range without one Content-Range before one
- * Content-Length, more than the table may hold, memory or descriptors short.
+ * Content-Length, more than the table may hold, memory or descriptors short. Also for a
+ * small file that would have to be waited for: it will be there the next time.
  */
-int fr_table_publish(fr_table *t, const fr_draft *draft, int64_t now);
+int fr_table_publish(fr_table *t, const fr_draft *draft);
 
 /*
  * Return the answer to give to the request of that key at this moment, all of its
@@ -106,9 +108,9 @@ int fr_table_publish(fr_table *t, const fr_draft *draft, int64_t now);
  */
 fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t now);
 
-/* Drop what has a file open and was not asked for since `before` (Unix seconds), so that
- * a deleted blob's space is given back. */
-void fr_table_sweep(fr_table *t, int64_t before);
+/* Drop what has a file open and was not asked for in the time of the last `sweeps`, so that
+ * a deleted blob's space is given back. Counts itself: clocks are set back. */
+void fr_table_sweep(fr_table *t, int64_t sweeps);
 
 /* Keep an answer beyond the table's next call, until fr_answer_release. */
 void fr_answer_keep(fr_answer *a);

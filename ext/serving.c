@@ -98,7 +98,7 @@ static void serve(fr_lane *lane, fr_connection *c, const char *data, size_t size
 
         if (result == FR_HEAD_PARTIAL)
             break;
-        if (served == PIPELINED) {
+        if (served == PIPELINED || budget == 0) {
             await(lane, c, data, size, EPOLLIN | EPOLLOUT); /* at once, after the others */
             return;
         }
@@ -120,6 +120,7 @@ static void serve(fr_lane *lane, fr_connection *c, const char *data, size_t size
         if (!settle(lane, c, &sending, progress))
             return;
         fr_connection_leave(c);
+        budget -= fr_sending_sent(&sending) < budget ? (size_t)fr_sending_sent(&sending) : budget;
     }
     await(lane, c, data, size, EPOLLIN);
 }

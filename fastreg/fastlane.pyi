@@ -224,6 +224,9 @@ class Lane:
     def take_lines(self) -> bytes:
         """Return the access log of what the lane answered, in whole lines."""
 
+    def take_lost(self) -> int:
+        """Return how many lines there was no memory for, since the last call."""
+
     def drain(self) -> None:
         """Hand every further request over."""
 

@@ -153,6 +153,9 @@ class Body:
     target, `Authorization`, `If-None-Match` and `Range`, and without `If-Range`, as long as
     each of these files is there with this identity."""
 
+    until: float | None = None
+    """In Unix seconds: when the answer ends to be that all the same, None for never."""
+
     def __init__(self, pieces: list[bytes | Readable]) -> None:
         self._pieces = pieces
 

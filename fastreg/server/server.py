@@ -100,6 +100,8 @@ class Server:
         self._follow(self.lane.tick())
         self._look_after()
         self._write_lines()
+        if lost := self.lane.take_lost():
+            self.report("access lines lost for want of memory", {"lines": lost})
 
     def _follow(self, events: list[Handover | ColdRead]) -> None:
         for event in events:

@@ -58,7 +58,7 @@ static void expect(const char *expected, size_t size)
 static fr_answer *published(fr_table *t, fr_draft draft)
 {
     CHECK(fr_table_init(t, 8, 8 << 20, 8) == 0);
-    CHECK(fr_table_publish(t, &draft, 0) == 0);
+    CHECK(fr_table_publish(t, &draft) == 0);
     return fr_table_find(t, draft.key, draft.key_size, 0);
 }
 

@@ -63,7 +63,7 @@ static void publish_again(void)
     int version = versions[which].count;
     fr_witness witness;
 
-    if (version == VERSIONS)
+    if (version == VERSIONS || (ANSWERS[which].kind == SMALL_ANSWER && is_disk_cold))
         return;
     if (ANSWERS[which].has_witness) {
         if (access(link_path, F_OK) != 0)
@@ -99,7 +99,7 @@ static void forget_answers(void)
         if (how & 1)
             a->until = lane.clock.now;
         else
-            a->last_used = 0; /* the next tick closes files */
+            a->last_used -= 3600; /* the next tick closes files */
     }
     for (size_t i = 0; i < COUNT(ANSWERS); i++)
         if (how & 1)
