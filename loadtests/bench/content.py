@@ -44,7 +44,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
         self.published: dict[str, Published] = {}
 
     def blob(self, size: int) -> Published:
