@@ -42,6 +42,7 @@ void fr_connection_leave(fr_connection *c)
         return;
     *(c->earlier != NULL ? &c->earlier->later : &list->first) = c->later;
     *(c->later != NULL ? &c->later->earlier : &list->last) = c->earlier;
+    list->count--;
     c->list = FR_NOWHERE;
 }
 
@@ -56,6 +57,7 @@ void fr_connection_enter(fr_connection *c, fr_list_name name, int64_t now_ms)
     c->later = NULL;
     *(list->last != NULL ? &list->last->later : &list->first) = c;
     list->last = c;
+    list->count++;
 }
 
 /* --- the epoll set */

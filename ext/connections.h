@@ -40,6 +40,7 @@ typedef struct fr_connection {
 
 typedef struct {
     fr_connection *first, *last;
+    size_t count;
 } fr_list;
 
 struct fr_connections {

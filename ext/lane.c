@@ -21,9 +21,9 @@ enum {
     UNUSED_FILE_TICKS = 60,
     BATCH = 64,
     TURN_US = 500, /* of rounds, before other work gets its own */
-    ROUND_BUDGET = 8 << 20, /* of files: two milliseconds at most, for all that are ready */
+    ROUND_BUDGET = 16 << 20, /* of files: some milliseconds at most, for all who take one */
     MIN_BUDGET = 64 << 10, /* a connection's part of it */
-    MAX_BUDGET = 1 << 20,
+    MAX_BUDGET = 2 << 20,
 };
 
 static size_t max_files(void)
@@ -96,7 +96,8 @@ int fr_lane_accept(fr_lane *lane, int socket, unsigned listener)
 /* Requests first: a manifest must not wait for a piece of everybody's layer. */
 static void visit(fr_lane *lane, struct epoll_event *ready, int count)
 {
-    size_t budget = ROUND_BUDGET / (size_t)count;
+    size_t sending = lane->connections.lists[FR_SENDING_LIST].count;
+    size_t budget = ROUND_BUDGET / (sending > (size_t)count ? sending : (size_t)count);
 
     budget = budget < MIN_BUDGET ? MIN_BUDGET : budget > MAX_BUDGET ? MAX_BUDGET : budget;
     for (int i = 0; i < count; i++)

@@ -302,6 +302,7 @@ int fr_table_publish(fr_table *t, const fr_draft *draft)
     }
     a->hash = hash;
     a->last_used = t->sweeps;
+    a->seen_in_memory = -1;
     a->next_alike = *bucket_of(t, hash);
     *bucket_of(t, hash) = a;
     link_newest(t, a);

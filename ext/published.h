@@ -49,6 +49,7 @@ typedef struct fr_answer {
     uint64_t body_size;                         /* of a range's answer: the whole blob */
     int64_t until;                              /* Unix seconds; INT64_MAX: no end */
     int64_t last_used;                          /* the sweep before which it was asked for */
+    int64_t seen_in_memory;                     /* a file of one window: as last_used */
     int status;
     unsigned references;
     unsigned witness_count;

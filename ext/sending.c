@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { SAMPLES = 2 }; /* of the pages of a window: the first, one between, the last */
+enum { MIN_SAMPLES = 2 }; /* of the pages of a window: the first, one between, the last */
 
 static size_t put(char *out, size_t at, const char *data, size_t size)
 {
@@ -50,6 +50,7 @@ int fr_sending_begin(fr_sending *s, fr_answer *answer, const fr_request_head *re
     s->answer = answer;
     s->request = *request;
     s->end = answer->body_size;
+    s->stride = FR_WINDOW;
     s->head = answer->head;
     s->head_size = answer->head_size;
     /* Whoever is still sending this head has a copy of what is left of it. */
@@ -92,13 +93,14 @@ int fr_file_is_resident(int fd, uint64_t offset, uint64_t size)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = offset - offset % page;
     uint64_t pages = (offset + size - first + page - 1) / page;
+    uint64_t samples = size > MIN_SAMPLES * FR_WINDOW ? size / FR_WINDOW : MIN_SAMPLES;
     unsigned char is_there = 1;
     char *mapped = mmap(NULL, pages * page, PROT_READ, MAP_SHARED, fd, (off_t)first);
 
     if (mapped == MAP_FAILED)
         return 0;
-    for (uint64_t i = 0; i <= SAMPLES && is_there & 1; i++)
-        if (mincore(mapped + (pages - 1) * i / SAMPLES * page, page, &is_there) != 0)
+    for (uint64_t i = 0; i <= samples && is_there & 1; i++)
+        if (mincore(mapped + (pages - 1) * i / samples * page, page, &is_there) != 0)
             is_there = 0;
     munmap(mapped, pages * page);
     return is_there & 1;
@@ -112,6 +114,29 @@ uint64_t fr_sending_window(const fr_sending *s)
 void fr_sending_warm(fr_sending *s)
 {
     s->warm_end = s->at + fr_sending_window(s);
+}
+
+/* Whether the file from `at` on is in memory: as much as it was the last time and once more,
+ * for to ask costs a few microseconds. One of a single window is believed for a second. */
+static int is_warm(fr_sending *s)
+{
+    fr_answer *a = s->answer;
+    uint64_t left = s->end - s->at, stride = s->stride < left ? s->stride : left;
+
+    if (a->body_size <= FR_WINDOW && a->seen_in_memory == a->last_used)
+        stride = left;
+    else
+        while (!fr_file_is_resident(a->fd, a->file_offset + s->at, stride)) {
+            s->stride = FR_WINDOW;
+            if (stride <= FR_WINDOW)
+                return 0;
+            stride = FR_WINDOW;
+        }
+    a->seen_in_memory = a->last_used;
+    s->warm_end = s->at + stride;
+    if (s->stride < FR_MAX_STRIDE)
+        s->stride *= 2;
+    return 1;
 }
 
 static fr_progress send_head(fr_sending *s, int sock)
@@ -132,12 +157,8 @@ static fr_progress send_file(fr_sending *s, int sock, size_t budget)
         off_t offset;
         ssize_t sent;
 
-        if (s->at >= s->warm_end) {
-            if (!fr_file_is_resident(s->answer->fd, s->answer->file_offset + s->at,
-                                     fr_sending_window(s)))
-                return FR_COLD;
-            fr_sending_warm(s);
-        }
+        if (s->at >= s->warm_end && !is_warm(s))
+            return FR_COLD;
         if (s->head_sent < s->head_size) {
             fr_progress progress = send_head(s, sock);
             if (progress != FR_SENT)

@@ -12,7 +12,8 @@
 
 enum {
     FR_MAX_ANSWER_HEAD = 16 << 10,
-    FR_WINDOW = 1 << 20, /* of a file: read at once when the disk has to */
+    FR_WINDOW = 1 << 20,     /* of a file: read at once when the disk has to */
+    FR_MAX_STRIDE = 8 << 20, /* looked up at once when all was in memory so far */
 };
 
 typedef struct {
@@ -23,6 +24,7 @@ typedef struct {
     uint64_t at, end; /* of the body: what is to be sent next, and where to stop */
     uint64_t begin;
     uint64_t warm_end; /* up to where the file is known to be in memory */
+    uint64_t stride;   /* how much of it to look for the next time */
 } fr_sending;
 
 typedef enum {
