@@ -47,6 +47,7 @@ def main(seconds: int) -> int:
         if subprocess.run(targets.command(name, limit), check=False).returncode != 0:
             print(f"{name} failed; the input is below {directory}", file=sys.stderr)
             return 1
+    print(f"no failure in {', '.join(target_names())}")
     return 0
 
 
