@@ -77,7 +77,9 @@ def test_the_cpu_time_of_children_counts(worker: Worker) -> None:
     assert parent == worker.process.pid
     before, meter = cpu_s(child), CpuMeter(parent)
     worker.work(1)
-    assert meter.spent_s() >= cpu_s(child) - before > 0
+    spent_s = cpu_s(child) - before
+    assert spent_s > 0
+    assert meter.spent_s() >= 0.99 * spent_s  # which is not exact
 
 
 def test_the_cpu_time_is_that_of_proc(worker: Worker) -> None:
