@@ -11,7 +11,7 @@
 #include "digest.h"
 #include "framing.h"
 
-#define FR_SLOT_SIZE ((size_t)256 << 10) /* stays in the cache from recv to hash to pwrite */
+#define FR_SLOT_SIZE ((size_t)512 << 10) /* stays in the cache from recv to hash to pwrite */
 #define FR_SLOTS 4
 
 typedef enum {
