@@ -33,7 +33,8 @@ class ObservedDriver(Driver):
     def _observe(self, key: str) -> None:
         if self._taken is None or key in self._taken:
             return
-        if witness := self._inner.witness(key):
+        witness = self._inner.witness(key)
+        if isinstance(witness, Witness):
             self._taken[key] = witness
         else:
             self._taken = None
@@ -68,6 +69,6 @@ class ObservedDriver(Driver):
         self._taken = None
         return self._inner.list(prefix, after)
 
-    def writer(self, key: str, *, append: bool) -> Writer:
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
         self._taken = None
-        return self._inner.writer(key, append=append)
+        return self._inner.writer(key, append=append, destination=destination)

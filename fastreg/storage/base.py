@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from fastreg.storage.errors import InvalidKey
@@ -85,6 +86,22 @@ class Witness(NamedTuple):
     size: int
 
 
+class Generation(NamedTuple):
+    """A counter that every change of the object on this machine moves on, and how long
+    changes made elsewhere need not be looked for."""
+
+    counter: int
+    """Its place in `Generations.memory`."""
+    value: int
+    until: float
+    """On the clock of `time.monotonic`."""
+
+
+Segment = bytes | tuple[int, int, int]
+"""Bytes, or what a file has of them: (descriptor, offset, length)."""
+_SEGMENT_BYTES: Final = 256 << 10
+
+
 class Readable(AbstractContextManager["Readable"], ABC):
     """An open object, or a range of one. Reads what was there when it was opened, also
     after the key is deleted or replaced."""
@@ -102,7 +119,17 @@ class Readable(AbstractContextManager["Readable"], ABC):
     @abstractmethod
     def fileno(self) -> int | None:
         """The file descriptor whose bytes offset..offset+length are the range, for
-        `sendfile`; None where the driver has no files. Closed by `close`."""
+        `sendfile`; None where no file has all of them yet. Closed by `close`."""
+
+    def segments(self) -> Iterator[Segment]:
+        """Yield the range in order, each piece when it is there; nothing was `read` before,
+        nothing is after. Waits between, without blocking the event loop. Raises StorageError
+        where it cannot be brought to its end."""
+        fd = self.fileno()
+        if fd is not None:
+            yield fd, self.offset, self.length
+        else:
+            yield from iter(partial(self.read, _SEGMENT_BYTES), b"")
 
     @abstractmethod
     def close(self) -> None:
@@ -117,6 +144,8 @@ class Writer(AbstractContextManager["Writer"], ABC):
 
     size: int
     """Bytes under the key, those of earlier writers included."""
+    keeps_bytes: bool = True
+    """False: only `commit` keeps any; `sync` gives them up, and `size` falls to what is kept."""
 
     @abstractmethod
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -136,7 +165,7 @@ class Writer(AbstractContextManager["Writer"], ABC):
     @abstractmethod
     def sync(self) -> None:
         """Make the `size` bytes durable. A failure may have lost any of them: `size` tells
-        what is kept, also after `commit`."""
+        what is kept, also after `commit`. Raises Busy when another writer was faster."""
 
     @abstractmethod
     def commit(self, final_key: str) -> None:
@@ -164,14 +193,29 @@ class Driver(ABC):
     def stat(self, key: str) -> Stat:
         """Describe the object. Raises NotFound."""
 
-    def witness(self, key: str) -> Witness | None:
+    def witness(self, key: str) -> Witness | Generation | None:
         """Return what tells, without the driver, that the object is still the one that is
         there now; whoever takes it before he reads the object knows what he read.
 
-        None where there is no object, no file of its own, or where a change at this moment
+        None where there is no object, nothing that tells, or where a change at this moment
         could go unnoticed.
         """
         return None
+
+    def for_reading(self) -> Driver:
+        """Return the driver for questions alone: what it tells of an object that exists may
+        be as old as the driver is allowed to remember. A change asks this one."""
+        return self
+
+    def signed_url(self, key: str, lifetime_s: int) -> str | None:
+        """Return a URL where anyone can read the object for that long; None where the driver
+        has none to give. The object need not exist."""
+        return None
+
+    def prefetch(self, key: str) -> None:
+        """Bring the object nearer, if that makes the next reading faster. Returns at once,
+        and tells no failure."""
+        return
 
     @abstractmethod
     def get(self, key: str, max_bytes: int) -> bytes:
@@ -211,7 +255,12 @@ class Driver(ABC):
         """Open the object, or `length` bytes of it from `offset`. Raises NotFound."""
 
     @abstractmethod
-    def writer(self, key: str, *, append: bool) -> Writer:
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
         """Open the key's only writer: on what is there with `append` (NotFound when
-        nothing is), else on a new, empty object. Raises Busy while another is open.
-        A writer is released when its process dies, whatever the way."""
+        nothing is), else on a new, empty object. Raises Busy while another is open; a driver
+        that cannot tell lets the first of two `sync` or `commit`, and the other raises Busy
+        then. A writer is released when its process dies, whatever the way.
+
+        `destination` is the one key that `commit` may be called with. A driver that would
+        have to copy may bring the bytes there at once, where nobody sees them before.
+        """

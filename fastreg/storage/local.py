@@ -104,7 +104,7 @@ class LocalDriver(Driver):
     def open(self, key: str, offset: int = 0, length: int | None = None) -> LocalReadable:
         return LocalReadable(key, self._path(key), offset, length, self._off_loop)
 
-    def writer(self, key: str, *, append: bool) -> LocalWriter:
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> LocalWriter:
         path = self._path(key)
         return LocalWriter(key, path, self._directories, append=append, off_loop=self._off_loop)
 

@@ -151,7 +151,7 @@ class Failing(Driver):
     def open(self, key: str, offset: int = 0, length: int | None = None) -> Readable:
         return self._now().open(key, offset, length)
 
-    def writer(self, key: str, *, append: bool) -> Writer:
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
         return self._now().writer(key, append=append)
 
 

@@ -72,7 +72,7 @@ class HookedDriver(Driver):
         with self.around("open", key):
             return self.inner.open(key, offset, length)
 
-    def writer(self, key: str, *, append: bool) -> Writer:
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
         with self.around("open writer" if append else "writer", key):
             return HookedWriter(self, key, self.inner.writer(key, append=append))
 

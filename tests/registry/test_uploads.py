@@ -371,7 +371,7 @@ def test_a_session_is_begun_durably_before_it_can_hold_a_byte(root: Path) -> Non
             super().put(key, data, if_version=if_version, durable=durable)
             begun.append((key.rpartition("/")[2], durable))
 
-        def writer(self, key: str, *, append: bool) -> LocalWriter:
+        def writer(self, key: str, *, append: bool, destination: str | None = None) -> LocalWriter:
             begun.append(("data", append))
             return super().writer(key, append=append)
 
