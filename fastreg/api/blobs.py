@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from fastreg.api.call import Call
-from fastreg.api.http import Body, Headers, Readable, Request, Response
+from fastreg.api.http import Body, Headers, Readable, Request, Response, Segment
 from fastreg.api.ranges import parse_range
 from fastreg.errors import RangeInvalid
 from fastreg.oci.digest import Digest
@@ -94,13 +94,13 @@ def _several_ranges(
 
 class _Part:
     """One of several ranges of a blob. All share one file: an answer must not cost a worker
-    a descriptor a range. A server that cannot send from it opens them one after the other."""
+    a descriptor a range. Where it cannot be sent from, they are opened one after the other."""
 
     def __init__(
         self, whole: Readable, open_range: Callable[[int, int], Readable], offset: int, length: int
     ) -> None:
         self._whole = whole
-        self._open_range = open_range
+        self._open_range = partial(open_range, offset, length)
         self._range: Readable | None = None
         self.offset = offset
         self.length = length
@@ -108,9 +108,18 @@ class _Part:
     def fileno(self) -> int | None:
         return self._whole.fileno()
 
+    def segments(self) -> Iterator[Segment]:
+        fd = self.fileno()
+        if fd is not None:
+            yield fd, self.offset, self.length
+            return
+        self._range = self._open_range()
+        yield from self._range.segments()
+        self._range.close()
+
     def read(self, max_bytes: int) -> bytes:
         if self._range is None:
-            self._range = self._open_range(self.offset, self.length)
+            self._range = self._open_range()
         data = self._range.read(max_bytes)
         if not data:
             self._range.close()

@@ -126,6 +126,10 @@ class Request:
         return self.query.get(name, [""])[0]
 
 
+Segment = bytes | tuple[int, int, int]
+"""Bytes, or what a file has of them: (descriptor, offset, length)."""
+
+
 class Readable(Protocol):
     """An open range of stored bytes, as the domain hands it out."""
 
@@ -134,6 +138,7 @@ class Readable(Protocol):
 
     def read(self, max_bytes: int) -> bytes: ...
     def fileno(self) -> int | None: ...
+    def segments(self) -> Iterator[Segment]: ...
     def close(self) -> None: ...
 
 
@@ -144,8 +149,8 @@ Witness = tuple[bytes, int, int, int, int, int]
 class Body:
     """Bytes and open ranges, one after the other: what the application returns.
 
-    A server that knows `segments` sends the files' bytes without reading them; for any
-    other this iterates to the same bytes. Whoever sends it calls `close`.
+    A server that knows `segments` sends the files' bytes without reading them, `len` of them
+    in all; for any other this iterates to the same bytes. Whoever sends it calls `close`.
     """
 
     witnesses: tuple[Witness, ...] | None = None
@@ -159,10 +164,19 @@ class Body:
     def __init__(self, pieces: list[bytes | Readable]) -> None:
         self._pieces = pieces
 
+    def segments(self) -> Iterator[Segment]:
+        """Yield the bytes in order, each piece when it is there. Raises what reading does:
+        then the answer must not end as if whole."""
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                yield from piece.segments()
+
     @property
-    def segments(self) -> list[bytes | tuple[int, int, int]] | None:
-        """The pieces as bytes and (fd, offset, length); None where one is not a file."""
-        segments: list[bytes | tuple[int, int, int]] = []
+    def files(self) -> list[Segment] | None:
+        """The same as a list, where all of it is there already; else None."""
+        segments: list[Segment] = []
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 segments.append(piece)

@@ -6,13 +6,14 @@ the connection is cut. Validating headers and closing the result is `gevent.pyws
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from email.utils import formatdate
+from itertools import chain
 from typing import Any, Final
 
 from gevent.pywsgi import WSGIHandler
 
-from fastreg.server.sending import Segment, segments_length, send_all, send_segments
+from fastreg.server.sending import Segment, Segments, send_all, send_segments
 from fastreg.server.settings import Settings
 
 _COPIED_WITH_HEAD: Final = 64 << 10
@@ -55,9 +56,9 @@ class Answer(WSGIHandler):
 
     def process_result(self) -> None:
         """Send what the application returned."""
-        segments: Sequence[Segment] | None = getattr(self.result, "segments", None)
-        if segments is not None:
-            self._write_segments(segments)
+        result: Any = self.result
+        if hasattr(result, "segments"):
+            self._write_segments(result)
             return
         for data in self.result or ():
             if data:
@@ -70,11 +71,11 @@ class Answer(WSGIHandler):
             self._sendall(b"0\r\n\r\n")
         self._check_length()
 
-    def _write_segments(self, segments: Sequence[Segment]) -> None:
+    def _write_segments(self, result: Segments) -> None:
         if self.code in (204, 304):
             self.write(b"")
             return
-        length = segments_length(segments)
+        length = len(result)
         if self.provided_content_length is None:
             self.provided_content_length = str(length)
             self.response_headers.append((b"Content-Length", b"%d" % length))
@@ -83,11 +84,13 @@ class Answer(WSGIHandler):
             return
         if length != int(self.provided_content_length):
             raise self.ApplicationError("Content-Length is not the length of the segments")
-        if len(segments) == 1 and isinstance(segments[0], bytes):
-            self.write(segments[0])
+        segments: Iterator[Segment] = filter(None, result.segments())
+        first = next(segments, b"")  # before the head, which waits for it
+        if isinstance(first, bytes) and len(first) == length:
+            self.write(first)
             return
         self._prepare_head()
-        send_segments(self.socket, [self._take_head(), *segments], self.settings.send_timeout_s)
+        self._send(chain([first], segments), length)
         self.response_length = length
 
     def _write_with_headers(self, data: bytes) -> None:
@@ -108,11 +111,15 @@ class Answer(WSGIHandler):
         self.response_length += len(data)
 
     def _sendall(self, data: bytes) -> None:
-        timeout_s = self.settings.send_timeout_s
         if len(data) <= _COPIED_WITH_HEAD:
-            send_all(self.socket, self._take_head() + data, timeout_s)
+            send_all(self.socket, self._take_head() + data, self.settings.send_timeout_s)
         else:
-            send_segments(self.socket, [self._take_head(), data], timeout_s)
+            self._send([data], len(data))
+
+    def _send(self, segments: Iterable[Segment], length: int) -> None:
+        head = self._take_head()
+        whole = chain([head], segments)
+        send_segments(self.socket, whole, len(head) + length, self.settings.send_timeout_s)
 
     def _prepare_head(self) -> None:
         self.finalize_headers()

@@ -148,7 +148,9 @@ class Connection(Answer):
         asked_to_close = self.head is not None and not self.head.keeps_alive
         if witnesses is None or self.close_connection != asked_to_close:
             return
-        segments = [] if self.command == "HEAD" or self.code == 304 else result.segments
+        segments = [] if self.command == "HEAD" or self.code == 304 else result.files
+        if segments is None:
+            return  # not all of it is there yet
         if segments and str(segments_length(segments)) != self.provided_content_length:
             return
         until = getattr(result, "until", None)

@@ -1,16 +1,16 @@
 """Bytes and file segments onto a non-blocking socket.
 
 A timeout counts from the last byte the client took. Failures are `ClientGone` (nobody's
-fault) or `FileTruncated` (the answer cannot be finished: the connection must be cut).
+fault) or `WrongLength` (the answer cannot be finished: the connection must be cut).
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from socket import MSG_MORE
-from typing import Final
+from typing import Final, Protocol
 
 import gevent
 from gevent.socket import socket as GeventSocket
@@ -22,16 +22,29 @@ from fastreg.server.offloop import read_in_thread
 WINDOW: Final = 1 << 20
 _SCRATCH: Final = 256 << 10
 
+_PACKET: Final = 1400
+"""Less than this waits for what follows it, though no longer than the kernel lets it."""
+
 Segment = bytes | tuple[int, int, int]
 """Bytes, or (fd, offset, length)."""
+
+
+class Segments(Protocol):
+    """What an application may return instead of an iterable of bytes."""
+
+    def __len__(self) -> int:
+        """Return how many bytes all segments are."""
+
+    def segments(self) -> Iterator[Segment]:
+        """Yield them in order, each when it is there."""
 
 
 class ClientGone(ConnectionError):
     """The client left, or stopped taking bytes."""
 
 
-class FileTruncated(Exception):
-    """A file ended before the announced length."""
+class WrongLength(Exception):
+    """There is less to send than announced, or more."""
 
 
 def send_all(sock: GeventSocket, data: bytes, timeout_s: float, flags: int = 0) -> None:
@@ -46,19 +59,36 @@ def send_all(sock: GeventSocket, data: bytes, timeout_s: float, flags: int = 0) 
         raise ClientGone(str(error)) from error
 
 
+def segment_length(segment: Segment) -> int:
+    return len(segment) if isinstance(segment, bytes) else segment[2]
+
+
 def segments_length(segments: Sequence[Segment]) -> int:
     """Return how many bytes the segments are."""
-    return sum(len(s) if isinstance(s, bytes) else s[2] for s in segments)
+    return sum(map(segment_length, segments))
 
 
-def send_segments(sock: GeventSocket, segments: Sequence[Segment], timeout_s: float) -> None:
-    """Send all segments. Raises ClientGone and FileTruncated."""
-    last = len(segments) - 1
-    for number, segment in enumerate(segments):
+def send_segments(
+    sock: GeventSocket, segments: Iterable[Segment], length: int, timeout_s: float
+) -> None:
+    """Send segments, `length` bytes in all, each when it comes. Raises ClientGone,
+    WrongLength, and what the segments raise."""
+    sent, next_turn = 0, WINDOW
+    for segment in segments:
+        size = segment_length(segment)
+        sent += size
+        if sent > length:
+            raise WrongLength(f"more than the {length} bytes announced")
         if isinstance(segment, bytes):
-            send_all(sock, segment, timeout_s, 0 if number == last else MSG_MORE)
+            waits = size < _PACKET and sent < length
+            send_all(sock, segment, timeout_s, MSG_MORE if waits else 0)
         else:
             send_file(sock, *segment, timeout_s)
+        if next_turn <= sent < length:
+            next_turn = sent + WINDOW
+            gevent.sleep(0)
+    if sent < length:
+        raise WrongLength(f"{sent} bytes, announced were {length}")
 
 
 def send_file(sock: GeventSocket, fd: int, offset: int, length: int, timeout_s: float) -> None:
@@ -93,7 +123,7 @@ def _send_window(sock: GeventSocket, fd: int, offset: int, length: int, timeout_
         except (ConnectionError, TimeoutError) as error:
             raise ClientGone(str(error)) from error
         if sent == 0:
-            raise FileTruncated(f"the file ends at {offset}, announced were {end - offset} more")
+            raise WrongLength(f"the file ends at {offset}, announced were {end - offset} more")
         offset += sent
 
 

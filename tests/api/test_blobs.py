@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from fastreg.api.app import App
+from fastreg.api.call import Settings
+from fastreg.registry.registry import Registry
 from tests.api.client import Client, digest_of, make_environ
 from tests.api.conftest import MakeClient
+from tests.storage.fileless import FilelessDriver
 
 DATA = bytes(range(256)) * 10
 ALGORITHMS = ("sha256", "sha512", "blake3")
@@ -158,10 +161,26 @@ def test_an_empty_link_reads_as_absent(client: Client, root: Path) -> None:
 def test_a_whole_blob_is_one_segment_of_a_file(app: App) -> None:
     digest = Client(app).push_blob(DATA)
     result = app(make_environ("GET", url_of(digest)), lambda *said: None)
-    ((fd, offset, length),) = result.segments
+    ((fd, offset, length),) = result.files
     assert (offset, length) == (0, len(DATA))
     assert fd > 2
     result.close()
+    result.close()
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=5-"}], ids=["whole", "range"])
+def test_what_has_no_file_is_sent_as_it_is_read(
+    app: App, root: Path, headers: dict[str, str]
+) -> None:
+    data = DATA * 300  # more than one read
+    url = url_of(Client(app).push_blob(data))
+    fileless = App(Registry(FilelessDriver(root)), Settings())
+    result = fileless(make_environ("GET", url, headers=headers), lambda *said: None)
+    assert result.files is None
+    segments = list(result.segments())
+    assert len(segments) > 1
+    assert b"".join(segments) == data[5 if headers else 0 :]
+    assert len(result) == len(b"".join(segments))
     result.close()
 
 

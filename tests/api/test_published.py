@@ -56,7 +56,7 @@ def ask(
     said: list[str] = []
     environ = make_environ(method, url, headers=headers or {})
     result: Any = app(environ, lambda status, headers: said.append(status))
-    segments = [s if isinstance(s, bytes) else os.pread(s[0], s[2], s[1]) for s in result.segments]
+    segments = [s if isinstance(s, bytes) else os.pread(s[0], s[2], s[1]) for s in result.files]
     result.close()
     return said[0][:3], segments, result.witnesses
 

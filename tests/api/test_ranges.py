@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from fastreg.api.app import App
+from fastreg.api.call import Settings
 from fastreg.api.ranges import MAX_RANGES
+from fastreg.registry.registry import Registry
 from tests.api.client import Answer, Client, make_environ
+from tests.storage.fileless import FilelessDriver
 
 DATA = os.urandom(2048)
 SIZE = len(DATA)
@@ -174,10 +178,28 @@ def test_segments_of_several_ranges_are_what_iterating_gives(app: App, url: str)
     environ = make_environ("GET", url, headers={"Range": "bytes=0-3,100-199"})
     result = app(environ, lambda *said: None)
     sent = b"".join(
-        s if isinstance(s, bytes) else os.pread(s[0], s[2], s[1]) for s in result.segments
+        s if isinstance(s, bytes) else os.pread(s[0], s[2], s[1]) for s in result.segments()
     )
     assert sent == b"".join(result)
     result.close()
+
+
+def test_several_ranges_of_what_has_no_file_are_the_same(root: Path, url: str) -> None:
+    said: list[list[tuple[str, str]]] = []
+    environ = make_environ("GET", url, headers={"Range": "bytes=0-3,100-199,2000-"})
+    app = App(Registry(FilelessDriver(root)), Settings())
+    result = app(environ, lambda status, headers: said.append(headers))
+    before = len(os.listdir("/proc/self/fd"))
+    assert result.files is None
+    sent = b"".join(s for s in result.segments() if isinstance(s, bytes))
+    assert [content for _, content in parts_of(Answer(206, said[0], sent))] == [
+        DATA[:4],
+        DATA[100:200],
+        DATA[2000:],
+    ]
+    assert len(os.listdir("/proc/self/fd")) == before
+    result.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
 
 
 def test_many_ranges_cost_one_file_however_they_are_sent(app: App, url: str) -> None:

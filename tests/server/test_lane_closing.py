@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gevent
 import pytest
 
 from fastreg.logs import access_line
 from tests.server.samples import load_sample
+from tests.server.segments import Segments
 from tests.server.wire import Running, StartServer
 
 LARGE = 8 << 20
 DOCKER, _ = load_sample("valid", "docker")
-
-
-@dataclass
-class Result:
-    segments: list[bytes | tuple[int, int, int]]
-    witnesses: ClassVar[tuple[()]] = ()
-
-    def __iter__(self) -> Iterator[bytes]:
-        raise AssertionError("the server sends segments")
 
 
 @dataclass
@@ -36,10 +27,10 @@ class Published:
     segments: list[bytes | tuple[int, int, int]]
     calls: int = 0
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Result:
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Segments:
         self.calls += 1
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return Result(self.segments)
+        return Segments(self.segments, ())
 
 
 def exchange(server: Running, request: bytes, pause_s: float = 0) -> bytes:

@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 
 from tests.server.lanes import request
+from tests.server.segments import Segments
 from tests.server.wire import Running, StartServer
 
 URL = "/v2/app/manifests/v1"
-
-
-class Answer:
-    def __init__(self, body: bytes, until: float | None) -> None:
-        self.segments = [body]
-        self.witnesses = ()
-        self.until = until
 
 
 class Deciding:
@@ -33,7 +27,7 @@ class Deciding:
         body = f"{who} {next(self.calls)}".encode()
         status = "200 OK" if who else "401 Unauthorized"
         start_response(status, [("Content-Length", str(len(body)))])
-        return Answer(body, self.until) if who else [body]
+        return Segments([body], (), self.until) if who else [body]
 
 
 def ask(running: Running, *lines: str) -> tuple[int, str]:

@@ -15,23 +15,10 @@ import pytest
 from fastreg.server import sending
 from fastreg.server.offloop import MAX_THREADS, run_in_thread
 from fastreg.server.sending import Segment
+from tests.server.segments import Segments
 from tests.server.wire import Running, StartServer, get, hello, request, wait_until
 
 SIZE = 5_000_123
-
-
-class Segments:
-    """What an application answers from files."""
-
-    def __init__(self, segments: list[Segment]) -> None:
-        self.segments = segments
-        self.is_closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        raise AssertionError("the server sends the segments itself")
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 class FileApp:
