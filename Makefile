@@ -8,6 +8,8 @@ VENV := .venv
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard ext/*)
 INSTALLED := $(VENV)/installed
 TEST_INSTALLED := $(VENV)/installed-test
+AZURITE := $(VENV)/azurite
+AZURITE_VERSION := 3.35.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -79,6 +81,8 @@ command -v strace >/dev/null || echo strace; \
 command -v htpasswd >/dev/null || echo apache2-utils; \
 command -v systemd-socket-activate >/dev/null || echo systemd; \
 command -v mount >/dev/null || echo mount; \
+command -v node >/dev/null || echo nodejs; \
+command -v npm >/dev/null || echo npm; \
 command -v clang >/dev/null || echo clang; \
 ls "$$(clang -print-resource-dir 2>&1)"/lib/*/libclang_rt.fuzzer* >/dev/null 2>&1 \
 	|| echo libclang-rt-dev; \
@@ -108,11 +112,20 @@ endef
 POLICY := /usr/sbin/policy-rc.d
 APT_GET := DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3
 
-test-requirements: ## install the Debian packages that the tests use (as root; else name them)
+test-requirements: ## install what the tests use: Debian packages (as root; else name them), Azurite
 	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_TEST); } | sort -u | xargs; }; $(INSTALL)
+	@$(INSTALL_AZURITE)
 
 bench-requirements: ## install the Debian packages that the benchmark uses (the same way)
 	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_BENCH); } | sort -u | xargs; }; $(INSTALL)
+
+# Without it the tests that use it are skipped; where CI is set they must not be.
+define INSTALL_AZURITE
+grep -qs '"version": "$(AZURITE_VERSION)"' $(AZURITE)/node_modules/azurite/package.json || \
+npm install --prefix $(AZURITE) --no-save --no-audit --no-fund --no-update-notifier \
+	--omit=dev --loglevel=error azurite@$(AZURITE_VERSION) || \
+{ echo "$@ lacks Azurite $(AZURITE_VERSION): npm could not install it" >&2; test -z "$$CI"; }
+endef
 
 # What is missing is asked again after the update, which tells how this Debian divides docker.
 define INSTALL

@@ -6,17 +6,19 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from gevent.threadpool import ThreadPool
 
-from fastreg.storage.base import Driver, OffLoop, run_inline
+from fastreg.storage.azure import AzureDriver
+from fastreg.storage.base import Driver, OffLoop, Writer, run_inline
 from fastreg.storage.local import LocalDriver
+from tests.azurite import INSTALL, Azurite, find_azurite, running
 from tests.storage.stores import Store
 
 
-def missing(what: str, install: str) -> None:
+def missing(what: str, install: str) -> NoReturn:
     """Fail the test where everything has to be there, else skip it, saying the same."""
     message = f"{what} is missing: {install}"
     if os.environ.get("CI"):
@@ -71,7 +73,38 @@ def threaded_store(tmp_path: Path, in_threads: OffLoop) -> Iterator[Store]:
     store.end_children()
 
 
-@pytest.fixture(params=["local_store", "threaded_store"])
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """The Azurite of this pytest process; `azurite.new_container()` for each test."""
+    program = find_azurite()
+    if program is None:
+        missing("Azurite", INSTALL)
+    with running(program, tmp_path_factory.mktemp("azurite")) as azurite:
+        yield azurite
+
+
+class WithoutWriters(AzureDriver):
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
+        pytest.skip("the writer is not there yet")
+
+
+@pytest.fixture
+def azure_store(azurite: Azurite, in_threads: OffLoop) -> Iterator[Store]:
+    settings = azurite.new_container()
+    store = Store(
+        driver=WithoutWriters(settings, in_threads),
+        reopen=lambda: WithoutWriters(settings),
+        program="from fastreg.storage.azure import AzureDriver\n"
+        "from fastreg.storage.azure_client import AzureSettings\n"
+        f"driver = AzureDriver({settings!r})",
+        is_tree=False,
+        locks_writers=False,
+    )
+    yield store
+    store.end_children()
+
+
+@pytest.fixture(params=["local_store", "threaded_store", "azure_store"])
 def store(request: pytest.FixtureRequest) -> Store:
     store = request.getfixturevalue(request.param)
     assert isinstance(store, Store)
@@ -81,6 +114,22 @@ def store(request: pytest.FixtureRequest) -> Store:
 @pytest.fixture
 def driver(store: Store) -> Driver:
     return store.driver
+
+
+@pytest.fixture
+def tree(store: Store) -> Driver:
+    """A driver in which nothing can be stored below an object."""
+    if not store.is_tree:
+        pytest.skip("keys are no paths in this store")
+    return store.driver
+
+
+@pytest.fixture
+def locking(store: Store) -> Store:
+    """A store whose drivers tell the second writer at once."""
+    if not store.locks_writers:
+        pytest.skip("writers of this store meet when they sync")
+    return store
 
 
 @pytest.fixture

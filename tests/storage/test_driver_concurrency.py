@@ -34,9 +34,9 @@ def test_objects_come_and_go_below_one_parent_and_none_is_lost(store: Store) -> 
     assert list(store.driver.list("")) == []
 
 
-def test_uploads_come_and_go_below_one_parent_and_none_is_lost(store: Store) -> None:
+def test_uploads_come_and_go_below_one_parent_and_none_is_lost(locking: Store) -> None:
     run_together(
-        store,
+        locking,
         "for turn in range(60):\n"
         "    with driver.writer(f'u/{me}/data', append=False) as writer:\n"
         "        writer.write(b'abc')\n"
@@ -48,7 +48,7 @@ def test_uploads_come_and_go_below_one_parent_and_none_is_lost(store: Store) -> 
         "        assert driver.get(f'b/{me}/data', 3) == b'abc'\n"
         "        driver.delete(f'b/{me}/data')",
     )
-    assert list(store.driver.list("")) == []
+    assert list(locking.driver.list("")) == []
 
 
 def test_only_one_of_many_creates(store: Store) -> None:
@@ -117,10 +117,10 @@ def test_readers_see_whole_objects_while_they_are_replaced(store: Store) -> None
     assert store.driver.stat("p/link").size == 5000
 
 
-def test_only_one_of_many_writers_has_the_key(store: Store) -> None:
-    store.driver.writer("u/log", append=False).close()
+def test_only_one_of_many_writers_has_the_key(locking: Store) -> None:
+    locking.driver.writer("u/log", append=False).close()
     run_together(
-        store,
+        locking,
         "from fastreg.storage.errors import Busy\n"
         "written = 0\n"
         "while written < 20:\n"
@@ -134,12 +134,12 @@ def test_only_one_of_many_writers_has_the_key(store: Store) -> None:
         "    except Busy:\n"
         "        pass",
     )
-    assert store.driver.get("u/log", 1000) == b"ab" * 20 * PROCESSES
+    assert locking.driver.get("u/log", 1000) == b"ab" * 20 * PROCESSES
 
 
-def test_only_one_of_many_uploads_starts_anew(store: Store) -> None:
+def test_only_one_of_many_uploads_starts_anew(locking: Store) -> None:
     run_together(
-        store,
+        locking,
         "import os\n"
         "from fastreg.storage.errors import Busy\n"
         "for turn in range(100):\n"
@@ -152,4 +152,4 @@ def test_only_one_of_many_uploads_starts_anew(store: Store) -> None:
         "    except Busy:\n"
         "        pass",
     )
-    assert list(store.driver.list("u")) == []
+    assert list(locking.driver.list("u")) == []

@@ -166,16 +166,16 @@ def test_sync_can_be_called_any_time(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("append", [True, False])
-def test_a_second_writer_is_told_that_the_key_is_busy(store: Store, append: bool) -> None:
-    with store.driver.writer("u/data", append=False) as writer:
+def test_a_second_writer_is_told_that_the_key_is_busy(locking: Store, append: bool) -> None:
+    with locking.driver.writer("u/data", append=False) as writer:
         writer.write(b"abc")
         with pytest.raises(Busy):
-            store.driver.writer("u/data", append=append)
+            locking.driver.writer("u/data", append=append)
         with pytest.raises(Busy):
-            store.reopen().writer("u/data", append=append)
+            locking.reopen().writer("u/data", append=append)
         writer.write(b"def")
         writer.commit("b/data")
-    assert stored(store.driver, "b/data") == b"abcdef"
+    assert stored(locking.driver, "b/data") == b"abcdef"
 
 
 def test_writers_of_different_keys_do_not_disturb_each_other(driver: Driver) -> None:
@@ -188,19 +188,19 @@ def test_writers_of_different_keys_do_not_disturb_each_other(driver: Driver) -> 
         assert (one.size, two.size) == (1, 2)
 
 
-def test_closing_a_writer_releases_the_key_and_twice_is_fine(driver: Driver) -> None:
-    writer = driver.writer("u/data", append=False)
+def test_closing_a_writer_releases_the_key_and_twice_is_fine(locking: Store) -> None:
+    writer = locking.driver.writer("u/data", append=False)
     writer.close()
     writer.close()
-    with driver.writer("u/data", append=True) as next_writer:
+    with locking.driver.writer("u/data", append=True) as next_writer:
         writer.close()
         with pytest.raises(Busy):
-            driver.writer("u/data", append=True)
+            locking.driver.writer("u/data", append=True)
         assert next_writer.size == 0
 
 
-def test_a_writer_is_released_when_its_process_is_killed(store: Store) -> None:
-    child = store.start(
+def test_a_writer_is_released_when_its_process_is_killed(locking: Store) -> None:
+    child = locking.start(
         "writer = driver.writer('u/data', append=False)\n"
         "writer.write(b'x' * 100000)\n"
         "print('written', flush=True)\n"
@@ -208,15 +208,15 @@ def test_a_writer_is_released_when_its_process_is_killed(store: Store) -> None:
     )
     assert hear(child) == "written"
     with pytest.raises(Busy):
-        store.driver.writer("u/data", append=True)
+        locking.driver.writer("u/data", append=True)
     child.kill()
     child.wait()
-    with store.driver.writer("u/data", append=True) as writer:
+    with locking.driver.writer("u/data", append=True) as writer:
         assert writer.size == 100_000
 
 
-def test_a_writer_of_another_process_that_goes_on_keeps_the_key(store: Store) -> None:
-    child = store.start(
+def test_a_writer_of_another_process_that_goes_on_keeps_the_key(locking: Store) -> None:
+    child = locking.start(
         "with driver.writer('u/data', append=False) as writer:\n"
         "    print('open', flush=True)\n"
         "    input()\n"
@@ -225,19 +225,19 @@ def test_a_writer_of_another_process_that_goes_on_keeps_the_key(store: Store) ->
     )
     assert hear(child) == "open"
     with pytest.raises(Busy):
-        store.driver.writer("u/data", append=False)
+        locking.driver.writer("u/data", append=False)
     say(child, "go on")
     assert hear(child) == "closed"
-    with store.driver.writer("u/data", append=True) as writer:
+    with locking.driver.writer("u/data", append=True) as writer:
         assert writer.size == 3
 
 
-def test_writing_below_an_object_fails_and_changes_nothing(driver: Driver) -> None:
-    driver.put("a", b"a")
+def test_writing_below_an_object_fails_and_changes_nothing(tree: Driver) -> None:
+    tree.put("a", b"a")
     with pytest.raises(StorageError) as caught:
-        driver.writer("a/b", append=False)
+        tree.writer("a/b", append=False)
     assert not isinstance(caught.value, NotFound)
-    assert stored(driver, "a") == b"a"
+    assert stored(tree, "a") == b"a"
 
 
 # commit and abort
@@ -280,15 +280,15 @@ def test_commit_leaves_the_other_keys_of_the_session(driver: Driver) -> None:
     assert list(driver.list("")) == ["b"]
 
 
-def test_commit_that_fails_keeps_the_bytes(driver: Driver) -> None:
-    driver.put("b", b"an object where a prefix is needed")
-    with driver.writer("u/data", append=False) as writer:
+def test_commit_that_fails_keeps_the_bytes(tree: Driver) -> None:
+    tree.put("b", b"an object where a prefix is needed")
+    with tree.writer("u/data", append=False) as writer:
         writer.write(b"abc")
         with pytest.raises(StorageError):
             writer.commit("b/data")
         writer.write(b"def")
         writer.commit("c/data")
-    assert stored(driver, "c/data") == b"abcdef"
+    assert stored(tree, "c/data") == b"abcdef"
 
 
 def test_commit_of_bytes_that_were_deleted_is_not_found(store: Store) -> None:

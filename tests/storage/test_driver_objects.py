@@ -211,12 +211,12 @@ def test_put_on_a_version_conflicts_with_absence_and_leaves_nothing(driver: Driv
     assert list(driver.list("")) == ["other"]
 
 
-def test_put_below_an_object_fails_and_changes_nothing(driver: Driver) -> None:
-    fill(driver, "a")
+def test_put_below_an_object_fails_and_changes_nothing(tree: Driver) -> None:
+    fill(tree, "a")
     with pytest.raises(StorageError) as caught:
-        driver.put("a/b", b"x")
+        tree.put("a/b", b"x")
     assert not isinstance(caught.value, NotFound)
-    assert stored(driver, "a") == b"a"
+    assert stored(tree, "a") == b"a"
 
 
 # delete

@@ -9,7 +9,16 @@ import pytest
 from fastreg.storage.base import Driver, Witness
 from fastreg.storage.errors import InvalidKey
 from fastreg.storage.local import LocalDriver
+from tests.storage.stores import Store
 from tests.storage.witnesses import SECOND_NS, TICK_NS, Clock, holds, let_the_clock_tick
+
+
+@pytest.fixture(params=["local_store", "threaded_store"])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Drivers that have files, which are what their witnesses tell of."""
+    store = request.getfixturevalue(request.param)
+    assert isinstance(store, Store)
+    return store.driver
 
 
 @pytest.fixture

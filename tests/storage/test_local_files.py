@@ -103,8 +103,8 @@ def test_a_relative_root_stays_where_it_was(
     assert (tmp_path / "data/a").read_bytes() == b"x"
 
 
-def test_files_and_directories_have_the_usual_modes(store: Store, root: Path) -> None:
-    child = store.start(
+def test_files_and_directories_have_the_usual_modes(local_store: Store, root: Path) -> None:
+    child = local_store.start(
         "import os\n"
         "os.umask(0o027)\n"
         "driver.put('a/b', b'x')\n"

@@ -1,0 +1,136 @@
+"""The driver for a container of Azure Blob Storage: a key is the name of a blob below the
+root directory, as the reference registry names it.
+
+A change is one request that Azure makes whole or not at all; versions are its ETags.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import Any, Final
+
+from azure.core import MatchConditions
+
+from fastreg.storage.azure_client import AzureSettings, Connection
+from fastreg.storage.azure_listing import in_order, is_folder, names_of
+from fastreg.storage.azure_reader import AzureReadable, first_range
+from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, Writer, check_key, run_inline
+from fastreg.storage.errors import Conflict, NotFound, StorageError
+
+_TRANSFERS: Final = 32
+_MARK: Final = "put"
+"""The metadata entry by which a put whose answer was lost is known again."""
+
+
+class AzureDriver(Driver):
+    """Objects as blobs of a container that exists (see `azure_client.prepare`).
+
+    Every request waits through `off_loop`; the ranges of a reading, and the blocks of a
+    writer, in threads of the driver. To be made in the process that uses it. Any number
+    of machines can share a container.
+    """
+
+    def __init__(self, settings: AzureSettings, off_loop: OffLoop = run_inline) -> None:
+        self._settings = settings
+        self._off_loop = off_loop
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return Connection(self._settings)
+
+    @cached_property
+    def _transfers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_TRANSFERS, "azure")
+
+    def stat(self, key: str) -> Stat:
+        return self._off_loop(self._stat, check_key(key))
+
+    def _stat(self, key: str) -> Stat:
+        blob = self._connection.blob(key)
+        properties = self._connection.retries.call(key, blob.get_blob_properties)
+        if is_folder(properties):
+            raise NotFound(key)
+        modified = properties.last_modified.timestamp()
+        return Stat(size=properties.size, modified=modified, version=str(properties.etag))
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        # One more: a range of nothing cannot be asked for, and only this tells an object
+        # that is larger.
+        ask = (first_range, self._connection, check_key(key), 0, max_bytes + 1)
+        data, size, _ = self._off_loop(*ask)
+        if size > max_bytes:
+            raise StorageError(key, f"{size} bytes where {max_bytes} are allowed")
+        return data
+
+    def put(
+        self, key: str, data: bytes, *, if_version: str | None = None, durable: bool = True
+    ) -> None:
+        self._off_loop(self._put, check_key(key), data, if_version)
+
+    def _put(self, key: str, data: bytes, if_version: str | None) -> None:
+        blob = self._connection.blob(key)
+        if if_version is None:
+            self._connection.retries.call(key, blob.upload_blob, data, overwrite=True)
+            return
+        mark = secrets.token_hex(8)
+
+        def is_ours(refusal: StorageError) -> bool:
+            properties = self._connection.retries.call(key, blob.get_blob_properties)
+            return (properties.metadata or {}).get(_MARK) == mark
+
+        condition = _condition(if_version)
+        put = partial(blob.upload_blob, data, overwrite=True, metadata={_MARK: mark}, **condition)
+        self._connection.retries.change(key, put, is_ours)
+
+    def delete(self, key: str, *, if_version: str | None = None, durable: bool = True) -> None:
+        self._off_loop(self._delete, check_key(key), if_version)
+
+    def _delete(self, key: str, if_version: str | None) -> None:
+        blob = self._connection.blob(key)
+        delete = partial(blob.delete_blob, "include", **_condition(if_version))
+        try:
+            self._connection.retries.change(key, delete, lambda e: isinstance(e, NotFound))
+        except Conflict:
+            self._stat(key)  # the version of nothing is not found
+            raise
+
+    def sync(self, key: str) -> None:
+        self.stat(key)  # what Azure has taken is durable
+
+    def _pages(self, prefix: str) -> Iterator[list[str]]:
+        connection = self._connection
+        above = connection.name_of(f"{prefix}/" if prefix else "")
+        blobs = connection.container.walk_blobs(above, include=["metadata"])
+        pages = blobs.by_page()
+
+        def ask() -> list[str] | None:
+            page = next(pages, None)
+            return None if page is None else names_of(page, above)
+
+        while (page := self._off_loop(connection.retries.call, prefix, ask)) is not None:
+            yield page
+
+    def open(self, key: str, offset: int = 0, length: int | None = None) -> AzureReadable:
+        return AzureReadable(
+            self._connection, self._transfers, check_key(key), offset, length, self._off_loop
+        )
+
+    def signed_url(self, key: str, lifetime_s: int) -> str | None:
+        return self._off_loop(self._connection.signed_url, check_key(key), lifetime_s)
+
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
+        raise NotImplementedError
+
+    def list(self, prefix: str, after: str = "") -> Iterator[str]:
+        return in_order(self._pages(check_key(prefix) if prefix else ""), after)
+
+
+def _condition(if_version: str | None) -> dict[str, Any]:
+    if if_version is None:
+        return {}
+    if if_version == ABSENT:
+        return {"match_condition": MatchConditions.IfMissing}
+    return {"match_condition": MatchConditions.IfNotModified, "etag": if_version}

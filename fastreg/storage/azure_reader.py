@@ -1,0 +1,129 @@
+"""Reading an object in ranges: the first is small, so that its bytes are there early; then
+some are under way while the last one is read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError
+
+from fastreg.storage.azure_client import Connection
+from fastreg.storage.azure_listing import is_folder
+from fastreg.storage.base import OffLoop, Readable, Segment
+from fastreg.storage.errors import Conflict, NotFound, StorageError
+
+_FIRST_BYTES: Final = 256 << 10
+_RANGE_BYTES: Final = 4 << 20
+_AHEAD: Final = 4
+_UNSATISFIABLE: Final = 416
+
+
+def first_range(
+    connection: Connection, key: str, offset: int, length: int
+) -> tuple[bytes, int, str]:
+    """Return up to `length` bytes from `offset`, the object's size and its version. Blocks.
+    Raises NotFound."""
+    blob = connection.blob(key)
+
+    def ask() -> tuple[bytes, int, str]:
+        answer = blob.download_blob(offset, length)
+        _, _, size = answer.properties["content_range"].rpartition("/")
+        return answer.readall(), int(size), str(answer.properties.etag)
+
+    def look() -> tuple[bytes, int, str]:
+        properties = blob.get_blob_properties()
+        if is_folder(properties):
+            raise NotFound(key)
+        return b"", properties.size, str(properties.etag)
+
+    def ask_or_look() -> tuple[bytes, int, str]:
+        if not length:
+            return look()
+        try:
+            return ask()
+        except HttpResponseError as error:
+            if error.status_code != _UNSATISFIABLE:
+                raise
+        return look()
+
+    return connection.retries.call(key, ask_or_look)
+
+
+class AzureReadable(Readable):
+    """A range of an object. What was not fetched when the object is replaced or deleted
+    cannot be read any more: that raises StorageError, it never mixes two objects."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        transfers: ThreadPoolExecutor,
+        key: str,
+        offset: int,
+        length: int | None,
+        off_loop: OffLoop,
+    ) -> None:
+        self._connection = connection
+        self._transfers = transfers
+        self._key = key
+        self._off_loop = off_loop
+        first_bytes = _FIRST_BYTES if length is None else min(length, _FIRST_BYTES)
+        first, size, version = off_loop(first_range, connection, key, offset, first_bytes)
+        self.size = size
+        self.offset = min(offset, size)
+        self.length = min(size - self.offset, size if length is None else length)
+        self._piece = memoryview(first)
+        self._version = version
+        self._asked = self.offset + len(first)
+        self._coming: deque[Future[bytes]] = deque()
+
+    def read(self, max_bytes: int) -> bytes:
+        if not max_bytes:
+            return b""
+        piece = self._piece or self._next_piece()
+        self._piece = piece[max_bytes:]
+        return bytes(piece[:max_bytes])
+
+    def segments(self) -> Iterator[Segment]:
+        while piece := self._piece or self._next_piece():
+            self._piece = memoryview(b"")
+            yield bytes(piece)
+
+    def fileno(self) -> None:
+        return None
+
+    def close(self) -> None:
+        self._piece = memoryview(b"")
+        self._asked = self.offset + self.length
+        while self._coming:
+            self._coming.pop().cancel()
+
+    def _next_piece(self) -> memoryview:
+        """Return the next bytes of the range; none at its end."""
+        self._ask_ahead()
+        if not self._coming:
+            return memoryview(b"")
+        coming = self._coming.popleft()
+        return memoryview(coming.result() if coming.done() else self._off_loop(coming.result))
+
+    def _ask_ahead(self) -> None:
+        end = self.offset + self.length
+        while self._asked < end and len(self._coming) < _AHEAD:
+            length = min(_RANGE_BYTES, end - self._asked)
+            self._coming.append(self._transfers.submit(self._fetch, self._asked, length))
+            self._asked += length
+
+    def _fetch(self, offset: int, length: int) -> bytes:
+        def ask() -> bytes:
+            return blob.download_blob(
+                offset, length, etag=self._version, match_condition=MatchConditions.IfNotModified
+            ).readall()
+
+        blob = self._connection.blob(self._key)
+        try:
+            return self._connection.retries.call(self._key, ask)
+        except (NotFound, Conflict) as error:
+            raise StorageError(self._key, "changed while it was read") from error
