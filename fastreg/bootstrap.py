@@ -65,7 +65,7 @@ def build_app(
     settings = Settings(
         urls=UrlBuilder(config.http.host, config.http.relativeurls, config.http.prefix),
         headers=tuple((n, v) for n, values in config.http.headers.items() for v in values),
-        secret=config.http.secret,
+        secret=config.http.secret.get_secret_value(),
         delete_enabled=config.storage.delete.enabled,
         readonly=config.storage.maintenance.readonly.enabled,
         max_catalog_entries=config.catalog.maxentries,
@@ -103,6 +103,8 @@ def _configure_logs(config: Config) -> None:
     logs.configure(config.log.level, config.log.formatter, config.log.fields)
     for key in config.ignored:
         log.warning("configuration key has no effect", key=key)
+    for older, today in config.renamed.items():
+        log.warning("an older name is understood", variable=older, today=today)
 
 
 def _run_worker(

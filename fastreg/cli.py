@@ -75,10 +75,15 @@ def serve(path: Path | None) -> None:
 @main.command("check-config")
 @_config_argument
 def check_config(path: Path | None) -> None:
-    """Print the effective configuration, as YAML that can be used again."""
+    """Print the effective configuration, as YAML that can be used again.
+
+    Secrets are printed as ***.
+    """
     config = _load(path)
     for key in config.ignored:
         click.echo(f"fastreg: {key} has no effect", err=True)
+    for older, today in config.renamed.items():
+        click.echo(f"fastreg: {older} is understood; its name today is {today}", err=True)
     click.echo(yaml.safe_dump(dump(config), sort_keys=False, allow_unicode=True), nl=False)
 
 

@@ -58,6 +58,20 @@ def test_what_check_config_prints_is_a_configuration(
     assert load(printed, {}) == load(printed, {"REGISTRY_HTTP_ADDR": ":1234"})
 
 
+def test_check_config_hides_secrets_and_names_todays_variables(run: Run) -> None:
+    result = run(
+        "check-config",
+        SETTINGS_FLAVOR="azureblob",
+        AZURE_STORAGE_ACCOUNT_NAME="account",
+        AZURE_STORAGE_ACCOUNT_KEY="aHVudGVyMg==",
+    )
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout)["storage"]["azure"]["accountkey"] == "***"
+    assert "aHVudGVyMg==" not in result.output
+    said = "AZURE_STORAGE_ACCOUNT_KEY is understood; its name today is "
+    assert said + "REGISTRY_STORAGE_AZURE_ACCOUNTKEY\n" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "check-config"])
 def test_a_wrong_configuration_ends_with_status_2_and_one_line(
     run: Run, config_file: Path, command: str

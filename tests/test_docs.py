@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from fastreg.config import Config, dump, known_keys
+from fastreg.config.azure import Azure
+from fastreg.config.model import Storage
 from fastreg.config.reference import IGNORED, OTHER_DRIVERS, REFUSED
 
 PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+
+
+STORAGE = Storage.model_construct(azure=Azure.model_construct())
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -40,11 +45,16 @@ def test_every_key_has_its_variable() -> None:
 
 @pytest.mark.parametrize("cells", rows("Keys"), ids=lambda cells: cells[0].strip("`"))
 def test_a_documented_default_is_the_models(cells: list[str]) -> None:
-    value = dump(Config())
+    value = dump(Config()) | {"storage": STORAGE.model_dump(mode="json")}
     for part in cells[0].strip("`").split("."):
         value = value[part]
-    computed = {"http.workers": "one a core", "http.host": "from each request"}
-    expected = computed.get(cells[0].strip("`"), "none" if value in ({}, "") else plain(value))
+    computed = {
+        "http.workers": "one a core",
+        "http.host": "from each request",
+        "storage.redirect.disable": "true` with `storage.cache.path`, else `false",
+    }
+    nothing = "none" if value in ({}, "", None) else plain(value)
+    expected = computed.get(cells[0].strip("`"), nothing)
     assert cells[1].split(";")[0].strip("`").removeprefix("./") == expected
 
 

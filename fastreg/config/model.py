@@ -7,37 +7,36 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from fastreg.config import values
+from fastreg.config.azure import Azure
+from fastreg.config.fields import (
+    Directory,
+    Duration,
+    Flag,
+    HeaderName,
+    HeaderValue,
+    Integer,
+    Level,
+    Secret,
+    Section,
+    Share,
+    Size,
+    Url,
+    at_least,
+    within,
+)
+from fastreg.config.older import take_over
 from fastreg.config.reference import IGNORED, REFUSED, take_out
-from fastreg.config.source import Source, describe, read
+from fastreg.config.source import Source, read, shown
 from fastreg.config.values import ConfigError, wrong
-
-
-def _at_least(least: timedelta) -> AfterValidator:
-    def check(value: timedelta) -> timedelta:
-        if value < least:
-            raise wrong(f"a duration of at least {values.format_duration(least)}")
-        return value
-
-    return AfterValidator(check)
 
 
 def _limit(value: int) -> int:
@@ -50,38 +49,11 @@ def _limit_not_negative(value: int) -> int:
     return _limit(value)
 
 
-def _worker_count(value: int) -> int:
-    if not 1 <= value <= 1024:
-        raise wrong("an integer of 1 to 1024")
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-Flag = Annotated[bool, BeforeValidator(values.parse_flag)]
-Integer = Annotated[int, BeforeValidator(values.parse_integer)]
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(values.parse_duration),
-    PlainSerializer(values.format_duration),
-]
-Directory = Annotated[Path, BeforeValidator(values.parse_path), PlainSerializer(str)]
-HeaderName = Annotated[str, AfterValidator(values.parse_header_name)]
-HeaderValue = Annotated[str, AfterValidator(values.parse_header_value)]
-Level = Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
-
-
-class AccessLog(_Section):
+class AccessLog(Section):
     disabled: Flag = False
 
 
-class Log(_Section):
+class Log(Section):
     level: Level = "info"
     formatter: Literal["text", "json", "logstash"] = "text"
     fields: dict[str, str] = Field(default_factory=dict)
@@ -89,62 +61,89 @@ class Log(_Section):
     accesslog: AccessLog = AccessLog()
 
 
-class Filesystem(_Section):
+class Filesystem(Section):
     rootdirectory: Directory = Path("/var/lib/registry")
 
 
-class Delete(_Section):
+class Delete(Section):
     enabled: Flag = False
 
 
-class UploadPurging(_Section):
+class UploadPurging(Section):
     enabled: Flag = True
-    age: Annotated[Duration, _at_least(timedelta(minutes=1))] = timedelta(hours=168)
-    interval: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(hours=24)
+    age: Annotated[Duration, at_least(timedelta(minutes=1))] = timedelta(hours=168)
+    interval: Annotated[Duration, at_least(timedelta(seconds=1))] = timedelta(hours=24)
     dryrun: Flag = False
 
 
-class ReadOnly(_Section):
+class ReadOnly(Section):
     enabled: Flag = False
 
 
-class Maintenance(_Section):
+class Maintenance(Section):
     uploadpurging: UploadPurging = UploadPurging()
     readonly: ReadOnly = ReadOnly()
 
 
-class Storage(_Section):
+class Cache(Section):
+    path: Directory | None = None
+    """None: nothing is cached."""
+    maxsize: Size = 0.8
+    revalidate: Annotated[Duration, at_least(timedelta())] = timedelta(seconds=1)
+    sampling: Share = 0.01
+    """Of the openings of a cached blob, those that have its digest verified again."""
+    prefetch: Flag = False
+
+
+class Redirect(Section):
+    disable: Flag | None = None
+    """None: redirect where nothing is cached."""
+
+
+class Storage(Section):
     filesystem: Filesystem = Filesystem(rootdirectory=Path("data"))
     """Where nobody names a driver, a directory below the working directory."""
+    azure: Azure | None = None
+    """Where it is given, the driver; else `filesystem` is."""
+    cache: Cache = Cache()
+    redirect: Redirect = Redirect()
     delete: Delete = Delete()
     maintenance: Maintenance = Maintenance()
 
+    @property
+    def redirects(self) -> bool:
+        """Whether clients are sent to the store for a blob's content."""
+        disabled = self.redirect.disable
+        if disabled is None:
+            disabled = self.cache.path is not None
+        return self.azure is not None and not disabled
 
-class HTTP(_Section):
+
+class HTTP(Section):
     addr: Annotated[str, AfterValidator(values.parse_address)] = "127.0.0.1:5000"
-    host: Annotated[str, AfterValidator(values.parse_url)] = ""
+    host: Url = ""
     """The URL that clients see, without `/` at its end; empty: from each request."""
     relativeurls: Flag = False
-    secret: str = ""
+    secret: Secret = SecretStr("")
     """Empty: sessions do not go on in a reference registry. fastreg itself needs none."""
     headers: dict[HeaderName, tuple[HeaderValue, ...]] = Field(default_factory=dict)
     prefix: Annotated[str, AfterValidator(values.parse_prefix)] = "/"
     """Begins and ends with `/`."""
-    draintimeout: Annotated[Duration, _at_least(timedelta())] = timedelta(seconds=30)
-    workers: Annotated[Integer, AfterValidator(_worker_count)] = Field(
+    draintimeout: Annotated[Duration, at_least(timedelta())] = timedelta(seconds=30)
+    workers: Annotated[Integer, within(1, 1024)] = Field(
         default_factory=lambda: len(os.sched_getaffinity(0))
     )
 
 
-class Catalog(_Section):
+class Catalog(Section):
     maxentries: Annotated[Integer, AfterValidator(_limit)] = 1000
 
 
-class Tags(_Section):
+class Tags(Section):
     maxtags: Annotated[Integer, AfterValidator(_limit_not_negative)] = 1000
 
 
-class Config(_Section):
+class Config(Section):
     """A checked configuration. `Config()` is the defaults."""
 
     version: Literal["0.1"] = "0.1"
@@ -154,43 +153,70 @@ class Config(_Section):
     catalog: Catalog = Catalog()
     tags: Tags = Tags()
     _ignored: tuple[str, ...] = PrivateAttr(())
+    _renamed: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """The keys of the reference registry that were given and have no effect."""
+        """The keys and variables that were given and have no effect."""
         return self._ignored
+
+    @property
+    def renamed(self) -> Mapping[str, str]:
+        """The older names of variables that were understood, and today's."""
+        return self._renamed
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Return the configuration of a file, or the defaults, under the environment's
     `REGISTRY_*` variables. Raises ConfigError. Touches nothing but the file."""
-    source = read(path, environ, _SECTIONS)
+    source = read(path, environ, _SECTIONS, _COMPOUNDS)
     ignored = take_out(source)
+    older = take_over(source, environ)
     _move_loglevel(source)
     try:
         config = Config.model_validate(source.tree)
     except ValidationError as error:
         raise ConfigError(_explain(error.errors()[0], source)) from None
-    config._ignored = ignored
+    config._ignored = (*ignored, *older.ignored, *_unused(config.storage))
+    config._renamed = older.renamed
     return config
 
 
+def _unused(storage: Storage) -> Iterator[str]:
+    """Yield the keys that were given and are for another driver than the one in use."""
+    for name in ("cache", "redirect") if storage.azure is None else ():
+        given = getattr(storage, name).model_fields_set
+        yield from (f"storage.{name}.{key}" for key in sorted(given))
+
+
 def dump(config: Config) -> dict[str, Any]:
-    """Return the effective configuration as plain values; `load` reads it as the same."""
-    return config.model_dump(mode="json")
+    """Return the effective configuration as plain values, with secrets masked; without
+    any, `load` reads it as the same."""
+    storage = config.storage
+    unused = {"filesystem"} if storage.azure else {"azure", "cache", "redirect"}
+    return config.model_dump(mode="json", exclude={"storage": unused}, exclude_none=True)
 
 
 def known_keys(model: type[BaseModel] = Config, parent: str = "") -> Iterator[str]:
     """Yield the dotted name of every key of the model that holds a value."""
     for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from known_keys(info.annotation, f"{parent}{name}.")
+        if section := _section(info.annotation):
+            yield from known_keys(section, f"{parent}{name}.")
         else:
             yield parent + name
 
 
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """Return the section that an annotation is, or is next to None."""
+    kinds = (kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
+    return next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+
+
 _SECTIONS: Final = frozenset(
     [*Config.model_fields, "loglevel", *(key.split(".")[0] for key in IGNORED)]
+)
+_COMPOUNDS: Final = frozenset(
+    part for key in (*known_keys(), *IGNORED) for part in key.split(".") if "_" in part
 )
 
 
@@ -205,15 +231,12 @@ def _move_loglevel(source: Source) -> None:
 
 def _explain(error: ErrorDetails, source: Source) -> str:
     path = [part for part in error["loc"] if part != "[key]"]
-    key, value = source.label(path), _shown(path, error["input"])
+    if error["type"] == "missing_key":
+        return f"{'.'.join(map(str, path))}.{error['ctx']['key']}: missing; {error['ctx']['todo']}"
+    key, value = source.label(path), shown(path, error["input"])
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key, with the value {value}; {_nearest(tuple(map(str, path)))}"
     return f"{key}: expected {_expected(error)}, got {value}"
-
-
-def _shown(path: list[str | int], value: object) -> str:
-    is_secret = re.search("secret|password|token|accountkey|accesskey", str(path).lower())
-    return "***" if is_secret and isinstance(value, str) else describe(value)
 
 
 def _expected(error: ErrorDetails) -> str:

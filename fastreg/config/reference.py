@@ -13,8 +13,8 @@ from typing import Any, Final
 from fastreg.config.source import Source
 from fastreg.config.values import ConfigError
 
-DRIVER: Final = "filesystem"
-OTHER_DRIVERS: Final = frozenset(("azure", "gcs", "inmemory", "oss", "s3", "s3aws", "swift"))
+DRIVERS: Final = ("filesystem", "azure")
+OTHER_DRIVERS: Final = frozenset(("gcs", "inmemory", "oss", "s3", "s3aws", "swift"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,12 @@ IGNORED: Final = (
     "proxy",
     "redis",
     "reporting",
-    "storage.cache",
+    "storage.azure.copy_status_poll_delay",
+    "storage.azure.copy_status_poll_max_retry",
+    "storage.cache.blobdescriptor",
+    "storage.cache.blobdescriptorsize",
+    "storage.cache.layerinfo",
     "storage.filesystem.maxthreads",
-    "storage.redirect",
     "storage.tag",
     "validation",
 )
@@ -133,19 +136,23 @@ def take_out(source: Source) -> tuple[str, ...]:
     return tuple(key for key in IGNORED if _remove(source.tree, key))
 
 
+def drivers_in(tree: dict[str, Any]) -> list[str]:
+    """Return the storage drivers that a configuration names."""
+    storage = tree.get("storage")
+    named = storage if isinstance(storage, dict) else {}
+    return sorted(key for key in named if key in DRIVERS or key in OTHER_DRIVERS)
+
+
 def _check_driver(source: Source) -> None:
-    storage = source.tree.get("storage")
-    if not isinstance(storage, dict):
-        return
-    named = sorted(key for key in storage if key == DRIVER or key in OTHER_DRIVERS)
+    named = drivers_in(source.tree)
     if len(named) > 1:
         raise ConfigError(
             f"{source.label(['storage'])}: expected one driver, got {', '.join(named)}"
         )
-    if named and named != [DRIVER]:
+    if named and named[0] not in DRIVERS:
         raise ConfigError(
             f"{source.label(['storage', *named])}: "
-            f"driver {named[0]} is not supported; known: {DRIVER}"
+            f"driver {named[0]} is not supported; known: {', '.join(DRIVERS)}"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from fastreg.config.values import ConfigError
+from fastreg.config.values import MASK, ConfigError
 
 PREFIX: Final = "REGISTRY_"
 PATH_VARIABLE: Final = "REGISTRY_CONFIGURATION_PATH"
@@ -27,6 +27,8 @@ _KUBERNETES: Final = re.compile(
 )
 # Sections that may be a text instead of a map: the name of the one driver in them.
 _NAMED_BY_TEXT: Final = ("storage", "auth")
+
+_SECRET: Final = re.compile("secret|password|token|key|connectionstring")
 
 _TAG: Final = "tag:yaml.org,2002:"
 _NULL: Final = (_TAG + "null", re.compile(r"(?:~|null|Null|NULL|)\Z"))
@@ -55,19 +57,36 @@ class Source:
         return next(below, None)
 
 
-def read(path: Path | None, environ: Mapping[str, str], sections: Collection[str]) -> Source:
+def read(
+    path: Path | None,
+    environ: Mapping[str, str],
+    sections: Collection[str],
+    compounds: Collection[str] = (),
+) -> Source:
     """Return the file's tree with the environment's variables applied to it.
 
-    `sections` are the known top-level keys. Raises ConfigError.
+    `sections` are the known top-level keys, `compounds` the known keys with a `_` in them.
+    Raises ConfigError.
     """
     # The copy that _without_nulls makes gives every YAML alias a map of its own to override.
     source = Source(_without_nulls(_name_drivers(_read_file(path))) if path else {})
     for name in sorted(environ):
         if name.startswith(PREFIX) and name != PATH_VARIABLE:
-            keys = name.split("_")[1:]
+            keys = _keys_of(name, compounds)
             if keys[0].lower() in sections or not _KUBERNETES.fullmatch(name):
                 _override(source, name, keys, environ[name])
     return Source(_without_nulls(source.tree), source.variables)
+
+
+def _keys_of(variable: str, compounds: Collection[str]) -> list[str]:
+    """Divide the variable's name at each `_` that is not within a key."""
+    parts, keys = variable.split("_")[1:], []
+    while parts:
+        lengths = (n for n in range(len(parts), 1, -1) if "_".join(parts[:n]).lower() in compounds)
+        length = next(lengths, 1)
+        keys.append("_".join(parts[:length]))
+        del parts[:length]
+    return keys
 
 
 def one_line(text: object) -> str:
@@ -141,6 +160,13 @@ def describe(value: object) -> str:
     return shown if len(shown) <= 80 else shown[:77] + "…" + shown[-1]
 
 
+def shown(path: Sequence[object], value: object) -> str:
+    """Return a key's value as an error shows it: a text that may hold a secret does not."""
+    is_text = isinstance(value, str)
+    may_be_secret = is_text and _SECRET.search(f"{path} {value}".lower())
+    return MASK if may_be_secret else describe(value)
+
+
 def _override(source: Source, name: str, segments: list[str], text: str) -> None:
     """Set the value at the variable's path, as the reference registry does: found keys in
     whatever case they are written, new keys in lower case."""
@@ -156,7 +182,7 @@ def _override(source: Source, name: str, segments: list[str], text: str) -> None
         if node[key] is None:
             node[key] = [] if following == "0" else {}
         elif not isinstance(node[key], dict | list):
-            have = f"{'.'.join(path)} has the value {describe(node[key])}"
+            have = f"{'.'.join(path)} has the value {shown(path, node[key])}"
             raise ConfigError(
                 one_line(f"{name}: expected a map to set {following.lower()} in, but {have}")
             )

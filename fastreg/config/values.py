@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
+MASK: Final = "***"
+"""Stands for a secret wherever a configuration or an error is shown."""
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message is one line that names the key."""
@@ -22,6 +25,11 @@ class ConfigError(Exception):
 def wrong(expected: str) -> PydanticCustomError:
     """Return the error of a value that is not what its key expects; a ValueError."""
     return PydanticCustomError("wrong", "expected {expected}", {"expected": expected})
+
+
+def missing(key: str, todo: str) -> PydanticCustomError:
+    """Return the error of a section that lacks a key, which says what to do; a ValueError."""
+    return PydanticCustomError("missing_key", "{key}: {todo}", {"key": key, "todo": todo})
 
 
 # yaml.org/type/bool: what the reference registry's parser takes for a truth value.
@@ -43,6 +51,13 @@ _NANOSECONDS: Final = {
 }
 _MAX_NANOSECONDS: Final = 2**63 - 1
 _A_DURATION: Final = "a duration with its unit, such as 30s, 1h30m or 168h"
+_UNITS: Final = {
+    f"{prefix}{unit}": base ** (power + 1)
+    for unit, base in (("iB", 1024), ("B", 1000))
+    for power, prefix in enumerate("KMGT")
+}
+_SIZE: Final = re.compile(rf"([0-9]{{1,15}}(?:\.[0-9]{{1,9}})?)(%|B|{'|'.join(_UNITS)})", re.ASCII)
+_A_SIZE: Final = "a size with its unit, such as 50GiB or 20GB, or a percentage up to 100%"
 _AN_ADDRESS: Final = "an address such as 127.0.0.1:5000, [::1]:5000 or :5000"
 _ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.%a-z]+\]):([0-9]{1,5})", re.ASCII)
 _A_URL: Final = "a URL such as https://registry.example.org"
@@ -114,6 +129,38 @@ def format_duration(value: timedelta) -> str:
         count, left = divmod(left, _NANOSECONDS[unit] // 1_000)
         text += f"{count}{unit}" if count else ""
     return text if text.strip("-") else "0s"
+
+
+def parse_size(value: object) -> int | float:
+    """Return the bytes that `value` is written for, or the share of a whole, as a float."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    size = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not size or not float(size[1]) or (size[2] == "%" and float(size[1]) > 100):
+        raise wrong(_A_SIZE)
+    if size[2] == "%":
+        return float(size[1]) / 100
+    return int(float(size[1]) * _UNITS.get(size[2], 1))
+
+
+def format_size(value: int | float) -> str:
+    """Return `value` as `parse_size` reads it: `50GiB`, `1500MB`, `80%`."""
+    if isinstance(value, float):
+        return f"{value * 100:.9g}%"
+    fitting = (unit for unit, size in _UNITS.items() if value % size == 0)
+    unit = max(fitting, key=_UNITS.__getitem__, default="B")
+    return f"{value // _UNITS.get(unit, 1)}{unit}"
+
+
+def parse_share(value: object) -> float:
+    """Return the number of 0 to 1 that `value` is or is written as."""
+    try:
+        share = float(value) if isinstance(value, str | int | float) else -1.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise wrong("a number of 0 to 1, such as 0.01")
+    return share
 
 
 def parse_address(value: str) -> str:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastreg.config.values import format_duration, parse_duration
+from fastreg.config.values import (
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_share,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +62,44 @@ def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
     except ValueError:
         parsed = timedelta()
     assert parse_duration(format_duration(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("50GiB", 50 << 30),
+        ("20GB", 20 * 10**9),
+        ("1.5KiB", 1536),
+        ("1TiB", 1 << 40),
+        ("7B", 7),
+        ("80%", 0.8),
+        ("12.5%", 0.125),
+    ],
+)
+def test_sizes_have_units_or_are_shares(text: str, size: float) -> None:
+    assert parse_size(text) == size
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "50", "0GiB", "0%", "101%", "-1GB", "1gb", "1 GB", "GB", "1e3GB", None, True, []]
+)
+def test_what_is_no_size_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a size with its unit"):
+        parse_size(text)
+
+
+@given(st.integers(1, 1 << 49))
+def test_a_formatted_size_is_read_as_the_same(size: int) -> None:
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize(("text", "share"), [("0", 0), ("1", 1), ("0.25", 0.25), (0.5, 0.5)])
+def test_a_share_is_a_number_up_to_one(text: object, share: float) -> None:
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["1.1", "-0.1", "nan", "50%", "", None, []])
+def test_what_is_no_share_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="a number of 0 to 1"):
+        parse_share(text)

@@ -1,0 +1,129 @@
+"""`storage.azure`: a container of Azure Blob Storage, with the reference registry's keys."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from fastreg.config.fields import (
+    Duration,
+    Flag,
+    Integer,
+    Secret,
+    Section,
+    Url,
+    at_least,
+    secret_of,
+    within,
+)
+from fastreg.config.values import missing, wrong
+
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
+_CONTAINER: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
+_REALM: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
+_SEGMENT: Final = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]+", re.ASCII)
+_DEFAULT_RETRIES: Final = 5
+
+
+def _account(value: str) -> str:
+    if value and not _ACCOUNT.fullmatch(value):
+        raise wrong("the name of a storage account: 3 to 24 lower-case letters and digits")
+    return value
+
+
+def _container(value: str) -> str:
+    if value and not _CONTAINER.fullmatch(value):
+        raise wrong(
+            "the name of a container: 3 to 63 lower-case letters, digits and single hyphens"
+        )
+    return value
+
+
+def _realm(value: str) -> str:
+    if not _REALM.fullmatch(value):
+        raise wrong("the end of the account's host name, such as core.windows.net")
+    return value
+
+
+def _root(value: str) -> str:
+    if value.strip("/") and not all(map(_SEGMENT.fullmatch, value.strip("/").split("/"))):
+        raise wrong("a path in the container, such as images/production")
+    return value
+
+
+def _key(value: str) -> str:
+    try:
+        base64.b64decode(value, validate=True)
+    except ValueError:
+        raise wrong("the account's key as the portal shows it, in base64") from None
+    return value
+
+
+def _connection_string(value: str) -> str:
+    parts = dict(part.partition("=")[::2] for part in value.split(";"))
+    by_key = parts.get("AccountName") and parts.get("AccountKey")
+    by_signature = parts.get("BlobEndpoint") and parts.get("SharedAccessSignature")
+    if value and not by_key and not by_signature:
+        raise wrong("DefaultEndpointsProtocol=…;AccountName=…;AccountKey=…, as the portal shows it")
+    _key(parts.get("AccountKey", ""))
+    return value
+
+
+def _retries(value: int) -> int:
+    return value or _DEFAULT_RETRIES
+
+
+class Credentials(Section):
+    type: Literal["shared_key", "client_secret", "default_credentials"] = "shared_key"
+    clientid: str = ""
+    tenantid: str = ""
+    secret: Secret = SecretStr("")
+
+
+class Azure(Section):
+    accountname: Annotated[str, AfterValidator(_account)] = ""
+    accountkey: Annotated[Secret, secret_of(_key)] = SecretStr("")
+    container: Annotated[str, AfterValidator(_container)] = ""
+    rootdirectory: Annotated[str, AfterValidator(_root)] = ""
+    """Stands before every key."""
+    realm: Annotated[str, AfterValidator(_realm)] = "core.windows.net"
+    serviceurl: Url = ""
+    """Empty: from the account's name and the realm."""
+    connectionstring: Annotated[Secret, secret_of(_connection_string)] = SecretStr("")
+    """Where given, it says account, key and address."""
+    max_retries: Annotated[Integer, within(-1, 100), AfterValidator(_retries)] = _DEFAULT_RETRIES
+    """-1: none."""
+    retry_delay: Annotated[Duration, at_least(timedelta())] = timedelta(milliseconds=100)
+    skipverify: Flag = False
+    credentials: Credentials = Field(default_factory=Credentials)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if not self.container:
+            raise missing("container", "name the container; one that does not exist is created")
+        if self.connectionstring:
+            return self
+        if not self.accountname:
+            raise missing("accountname", "name the storage account")
+        if self.credentials.type == "shared_key" and not self.accountkey:
+            raise missing(
+                "accountkey",
+                "give the account's key, or set credentials.type to default_credentials "
+                "(managed or workload identity) or client_secret",
+            )
+        if self.credentials.type == "client_secret":
+            self._check_client()
+        return self
+
+    def _check_client(self) -> None:
+        for name in ("tenantid", "clientid", "secret"):
+            given: Any = getattr(self.credentials, name)
+            if not given:
+                raise missing(
+                    f"credentials.{name}",
+                    "credentials of type client_secret need tenantid, clientid and secret",
+                )
