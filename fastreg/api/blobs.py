@@ -15,6 +15,8 @@ from fastreg.registry.blobs import Blobs
 
 OCTETS = "application/octet-stream"
 _IMMUTABLE = ("Cache-Control", "max-age=31536000")
+_REDIRECT_S = 20 * 60
+"""Time enough to begin; what has begun is not cut."""
 
 
 def get_blob(call: Call) -> Response:
@@ -28,6 +30,8 @@ def get_blob(call: Call) -> Response:
     ]
     if has_etag(call.request.header("If-None-Match"), str(digest)):
         return Response(304, headers, lasts=True)
+    if call.settings.redirect and (url := _elsewhere(call.request, blobs, digest)):
+        return Response(307, [("Location", url), headers[0]])
     ranges = _wanted_ranges(call.request, digest, size)
     if ranges is None:
         return _whole(call.request, blobs, digest, size, headers)
@@ -38,6 +42,14 @@ def get_blob(call: Call) -> Response:
     if len(ranges) == 1:
         return _one_range(blobs, digest, size, ranges[0], headers)
     return _several_ranges(blobs, digest, size, ranges, headers)
+
+
+def _elsewhere(request: Request, blobs: Blobs, digest: Digest) -> str | None:
+    """Return where the client can get the blob without us. The store knows no answer of
+    several ranges; and a question without a body is answered sooner than redirected."""
+    if request.method != "GET" or "," in request.header("Range"):
+        return None
+    return blobs.signed_url(digest, _REDIRECT_S)
 
 
 def delete_blob(call: Call) -> Response:

@@ -26,6 +26,8 @@ class Settings:
     """Shared with reference registries on the same directory; see `api/state.py`."""
     delete_enabled: bool = False
     readonly: bool = False
+    redirect: bool = False
+    """Send who asks for a blob to the store, where it gives URLs."""
     max_catalog_entries: int = 1000
     max_tags: int = 1000
 

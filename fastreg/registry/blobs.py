@@ -35,6 +35,12 @@ class Blobs:
         except NotFound:
             raise self._unknown(digest) from None
 
+    def signed_url(self, digest: Digest, lifetime_s: int) -> str | None:
+        """Return a URL where anyone can read the blob for that long; None where the store
+        gives none. Raises BlobUnknown."""
+        content, _ = self._content(digest)
+        return self._store.driver.signed_url(paths.blob_data(content), lifetime_s)
+
     def _content(self, digest: Digest) -> tuple[Digest, int]:
         """Return the digest under which the content is stored, and its size.
 

@@ -72,3 +72,7 @@ class ObservedDriver(Driver):
     def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
         self._taken = None
         return self._inner.writer(key, append=append, destination=destination)
+
+    def signed_url(self, key: str, lifetime_s: int) -> str | None:
+        self._taken = None
+        return self._inner.signed_url(key, lifetime_s)
