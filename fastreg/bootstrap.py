@@ -1,4 +1,4 @@
-"""Config → object graph; the only place that picks a driver.
+"""Config → object graph.
 
 The supervisor's half runs before any fork and must not import gevent: what needs an event
 loop is imported by the worker.
@@ -11,9 +11,8 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
-from fastreg import logs
+from fastreg import logs, stores
 from fastreg.api.app import App
 from fastreg.api.call import Settings
 from fastreg.api.urls import UrlBuilder
@@ -27,7 +26,7 @@ from fastreg.server.settings import Settings as ServerSettings
 from fastreg.server.systemd import Notifier, listen_sockets
 from fastreg.server.workers import Supervisor
 from fastreg.storage.base import Driver, OffLoop
-from fastreg.storage.local import LocalDriver
+from fastreg.storage.generations import Generations
 
 __all__ = ["ListenError", "build_app", "serve"]
 
@@ -38,22 +37,23 @@ def serve(config: Config, reload: Callable[[], Config]) -> int:
     """Serve until told to stop; return the exit code.
 
     `reload` gives the configuration of the workers that a SIGHUP starts; the addresses and
-    the number of workers stay. Raises ListenError, and OSError for a root directory that
-    cannot be used.
+    the number of workers stay. Raises ListenError, and OSError for a store that cannot
+    be used.
     """
-    plan = _plan(config)
+    generations = Generations()
+    plan = _plan(config, generations)
     _configure_logs(config)
-    _check_root(config)
+    stores.prepare(config)
     sockets = listen_sockets(os.environ) or bind(config.http.addr)
     addresses = " ".join("{}:{}".format(*s.getsockname()[:2]) for s in sockets)
-    log.info("serving", address=addresses, rootdirectory=_root(config))
+    log.info("serving", address=addresses, **stores.described(config))
     notifier = Notifier(os.environ)
     return Supervisor(
         sockets,
         plan,
         config.http.workers,
         partial(_tell, notifier),
-        partial(_reload, reload, config),
+        partial(_reload, reload, config, generations),
         notifier.alive,
     ).run()
 
@@ -68,6 +68,7 @@ def build_app(
         secret=config.http.secret.get_secret_value(),
         delete_enabled=config.storage.delete.enabled,
         readonly=config.storage.maintenance.readonly.enabled,
+        redirect=config.storage.redirects,
         max_catalog_entries=config.catalog.maxentries,
         max_tags=config.tags.maxtags,
     )
@@ -75,28 +76,28 @@ def build_app(
     return App(registry, settings)
 
 
-def _plan(config: Config) -> Plan:
+def _plan(config: Config, generations: Generations) -> Plan:
     return Plan(
-        partial(_run_worker, config),
+        partial(_run_worker, config, generations),
         config.http.draintimeout.total_seconds(),
         partial(_adopt, config),
     )
 
 
-def _reload(load: Callable[[], Config], started: Config) -> Plan:
+def _reload(load: Callable[[], Config], started: Config, generations: Generations) -> Plan:
     """Return the plan of a configuration that passes what a start checks."""
     config = load()
-    _check_root(config)
+    stores.prepare(config)
     for key in ("addr", "workers"):
         if getattr(config.http, key) != getattr(started.http, key):
             log.warning("a changed key needs a restart", key=f"http.{key}")
-    return _plan(config)
+    return _plan(config, generations)
 
 
 def _adopt(config: Config) -> None:
     """Go on in this process as the configuration says."""
     _configure_logs(config)
-    log.info("configuration adopted", rootdirectory=_root(config))
+    log.info("configuration adopted", **stores.described(config))
 
 
 def _configure_logs(config: Config) -> None:
@@ -108,19 +109,24 @@ def _configure_logs(config: Config) -> None:
 
 
 def _run_worker(
-    config: Config, sockets: Sequence[socket.socket], index: int, station: Station
+    config: Config,
+    generations: Generations,
+    sockets: Sequence[socket.socket],
+    index: int,
+    station: Station,
 ) -> int:
     """Serve in this forked process."""
     import gevent
 
     from fastreg.server import worker
-    from fastreg.server.offloop import run_in_thread
+    from fastreg.server.offloop import run_in_thread, wait_in_thread
 
     logs.configure(config.log.level, config.log.formatter, config.log.fields)
-    driver = LocalDriver(config.storage.filesystem.rootdirectory, run_in_thread)
+    off_loop = run_in_thread if config.storage.azure is None else wait_in_thread
+    driver = stores.open_driver(config, generations, off_loop)
     if index == 0 and _purges(config):
-        gevent.spawn(_purge_forever, config, Store(driver, run_in_thread), gevent.sleep)
-    app = build_app(config, driver, run_in_thread, gevent.sleep)
+        gevent.spawn(_purge_forever, config, Store(driver, off_loop), gevent.sleep)
+    app = build_app(config, driver, off_loop, gevent.sleep)
     return worker.serve(
         sockets,
         app,
@@ -130,33 +136,6 @@ def _run_worker(
         access_log=None if config.log.accesslog.disabled else logs.AccessLog(),
         error_log=_report,
     )
-
-
-def _root(config: Config) -> str:
-    return str(config.storage.filesystem.rootdirectory.absolute())
-
-
-def _check_root(config: Config) -> None:
-    """Make the root directory, and raise OSError where it cannot be used."""
-    root: Path = config.storage.filesystem.rootdirectory
-    try:
-        is_new = not root.exists()
-        root.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise _unusable(root, "it, or what is above it, is not a directory") from None
-    except OSError as e:
-        raise _unusable(root, f"{(e.strerror or str(e)).lower()}") from None
-    if is_new:
-        log.info("root directory made", rootdirectory=_root(config))
-    is_writing = not config.storage.maintenance.readonly.enabled
-    if is_writing and os.statvfs(root).f_flag & os.ST_RDONLY:
-        raise _unusable(root, "the file system is read-only")
-    if not os.access(root, os.R_OK | os.X_OK | (os.W_OK if is_writing else 0)):
-        raise _unusable(root, "not permitted to this user")
-
-
-def _unusable(root: Path, why: str) -> OSError:
-    return OSError(f"storage.filesystem.rootdirectory {root}: {why}")
 
 
 def _purges(config: Config) -> bool:

@@ -59,12 +59,16 @@ def _key(value: str) -> str:
     try:
         base64.b64decode(value, validate=True)
     except ValueError:
-        raise wrong("the account's key as the portal shows it, in base64") from None
+        raise wrong("the key of the account in base64, as the portal shows it") from None
     return value
 
 
+def _parts(connection_string: str) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in connection_string.split(";"))
+
+
 def _connection_string(value: str) -> str:
-    parts = dict(part.partition("=")[::2] for part in value.split(";"))
+    parts = _parts(value)
     by_key = parts.get("AccountName") and parts.get("AccountKey")
     by_signature = parts.get("BlobEndpoint") and parts.get("SharedAccessSignature")
     if value and not by_key and not by_signature:
@@ -100,6 +104,12 @@ class Azure(Section):
     retry_delay: Annotated[Duration, at_least(timedelta())] = timedelta(milliseconds=100)
     skipverify: Flag = False
     credentials: Credentials = Field(default_factory=Credentials)
+
+    @property
+    def account(self) -> str:
+        """The storage account as a line of the log names it."""
+        parts = _parts(self.connectionstring.get_secret_value())
+        return parts.get("AccountName") or parts.get("BlobEndpoint") or self.accountname
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

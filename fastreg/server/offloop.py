@@ -2,7 +2,8 @@
 
 Downloads have threads of their own: a disk that is slow to read does not keep a push from
 its fsync, nor the other way round. So have bodies that are being received: many of them do
-not keep a small change waiting. A thread that hangs does not keep the process.
+not keep a small change waiting. So has waiting for another machine, which keeps no core and
+no disk. A thread that hangs does not keep the process.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ MAX_READ_THREADS: Final = 8
 """Reads of a megabyte: more at once make a disk seek, not read."""
 MAX_RECEIVE_THREADS: Final = 8
 """Each keeps a core busy, or waits for the disk; the others' bytes wait in their sockets."""
+
+MAX_WAIT_THREADS: Final = 64
+"""Of those that do nothing but wait for the network."""
 
 
 _here = threading.local()
@@ -56,7 +60,14 @@ def receive_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
     return _apply(_pool("receive", MAX_RECEIVE_THREADS, gevent.get_hub()), fn, args)
 
 
-@lru_cache(maxsize=2)
+def wait_in_thread(fn: Callable[..., T], /, *args: Any) -> T:
+    """As `run_in_thread`, in the threads of those that wait for another machine."""
+    if _is_in_thread():
+        return fn(*args)
+    return _apply(_pool("wait", MAX_WAIT_THREADS, gevent.get_hub()), fn, args)
+
+
+@lru_cache(maxsize=3)
 def _pool(work: str, max_threads: int, hub: Hub) -> ThreadPool:
     return ThreadPool(max_threads, hub)
 

@@ -125,7 +125,7 @@ def test_what_is_missing_is_named_with_what_to_do(
     [
         ("ACCOUNTNAME", "my-account", "the name of a storage account"),
         ("ACCOUNTNAME", "a.example.org/", "the name of a storage account"),
-        ("ACCOUNTKEY", "not base64!", "in base64, got ***"),
+        ("ACCOUNTKEY", "not base64!", "as the portal shows it, got ***"),
         ("ACCOUNTKEY", "***", "the secret itself"),
         ("CONTAINER", "My_Images", "the name of a container"),
         ("CONTAINER", "a--b", "the name of a container"),
@@ -135,7 +135,7 @@ def test_what_is_missing_is_named_with_what_to_do(
             "AccountName=account",
             "AccountKey=…, as the portal shows it, got ***",
         ),
-        ("CONNECTIONSTRING", "AccountName=a;AccountKey=%", "in base64, got ***"),
+        ("CONNECTIONSTRING", "AccountName=a;AccountKey=%", "as the portal shows it, got ***"),
         ("ROOTDIRECTORY", "a/../b", "a path in the container"),
         ("ROOTDIRECTORY", "a//b", "a path in the container"),
         ("REALM", "https://core.windows.net", "such as core.windows.net"),

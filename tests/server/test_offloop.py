@@ -5,9 +5,14 @@ import threading
 import gevent
 import pytest
 
-from fastreg.server.offloop import read_in_thread, receive_in_thread, run_in_thread
+from fastreg.server.offloop import (
+    read_in_thread,
+    receive_in_thread,
+    run_in_thread,
+    wait_in_thread,
+)
 
-PLACES = [run_in_thread, read_in_thread, receive_in_thread]
+PLACES = [run_in_thread, read_in_thread, receive_in_thread, wait_in_thread]
 
 
 @pytest.mark.parametrize("off_loop", PLACES)
