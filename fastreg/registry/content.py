@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from fastreg.oci.digest import Digest
 from fastreg.registry import paths
+from fastreg.registry.hashing import digest_now, new_hasher
 from fastreg.registry.store import Store, log
 from fastreg.storage.errors import NotFound
+from fastreg.storage.growing import Identity
 
 MAX_MANIFEST_BYTES: Final = 4 << 20
 """distribution-spec, "Pushing Manifests": at least this much must be taken."""
@@ -48,3 +51,24 @@ def read_manifest(store: Store, digest: Digest) -> bytes | None:
         log.error("damaged manifest, read as absent", digest=str(digest), actual=str(actual))
         return None
     return content
+
+
+def identify(key: str) -> Identity | None:
+    """Return what is stored under the key for good, None for what can change."""
+    digest = paths.digest_of_data(key)
+    if digest is None:
+        return None
+    name = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+    return Identity(name, partial(_DigestCheck, digest))
+
+
+class _DigestCheck:
+    def __init__(self, digest: Digest) -> None:
+        self._digest = digest
+        self._hasher = new_hasher(digest.algorithm)
+
+    def update(self, data: memoryview, /) -> object:
+        return self._hasher.update(data)
+
+    def is_right(self) -> bool:
+        return digest_now(self._digest.algorithm, self._hasher) == self._digest

@@ -22,7 +22,7 @@ fastreg's own it ignores. Components that start with `_` are no repository names
 
 from typing import Final
 
-from fastreg.oci.digest import Digest
+from fastreg.oci.digest import Digest, InvalidDigest
 
 BLOBS: Final = "docker/registry/v2/blobs"
 REPOSITORIES: Final = "docker/registry/v2/repositories"
@@ -30,6 +30,18 @@ REPOSITORIES: Final = "docker/registry/v2/repositories"
 
 def blob_data(digest: Digest) -> str:
     return f"{BLOBS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+
+
+def digest_of_data(key: str) -> Digest | None:
+    """Return the digest under which `key` keeps content, None for any other key."""
+    if not key.startswith(BLOBS):
+        return None
+    *_, algorithm, _, encoded, _ = f"///{key}".split("/")
+    try:
+        digest = Digest.parse(f"{algorithm}:{encoded}")
+    except InvalidDigest:
+        return None
+    return digest if key == blob_data(digest) else None
 
 
 def repository(name: str) -> str:

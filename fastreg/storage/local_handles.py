@@ -90,12 +90,7 @@ class LocalReadable(Readable):
         wanted = min(max_bytes, self.offset + self.length - self._position)
         if wanted <= 0:
             return b""
-        with DiskErrors(self._key):
-            data = _read_cached(self._descriptor, wanted, self._position)
-            if not data:
-                data = self._off_loop(_read, self._descriptor, wanted, self._position)
-        if not data:
-            raise StorageError(self._key, "became shorter while it was read")
+        data = read_at(self._key, self._descriptor, wanted, self._position, self._off_loop)
         self._position += len(data)
         return data
 
@@ -104,6 +99,20 @@ class LocalReadable(Readable):
 
     def close(self) -> None:
         self._descriptor.close()
+
+
+def read_at(
+    key: str, descriptor: Descriptor, max_bytes: int, offset: int, off_loop: OffLoop
+) -> bytes:
+    """Return 1..max_bytes bytes; those of the page cache without leaving the event loop.
+    Raises StorageError, also where the file has none there."""
+    with DiskErrors(key):
+        data = _read_cached(descriptor, max_bytes, offset)
+        if not data:
+            data = off_loop(_read, descriptor, max_bytes, offset)
+    if not data:
+        raise StorageError(key, "became shorter while it was read")
+    return data
 
 
 def _read(descriptor: Descriptor, size: int, offset: int) -> bytes:

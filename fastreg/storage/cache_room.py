@@ -1,0 +1,161 @@
+"""How much the cache may keep: a number of bytes, and what the disk must have free.
+
+`<root>/.room` says how many bytes are used or promised; whoever adds to it holds its lock.
+It is never too low while the machine runs, and made right whenever the files are looked at:
+by the first promise of each process, and when room has to be made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import structlog
+
+from fastreg.storage.cache_files import PARTIAL, evict, filling_size
+
+log = structlog.get_logger()
+
+DEFAULT_SHARE: Final = 0.8
+"""Of what the cache has and the disk has free, where nobody says how much it may be."""
+_FULL_TO: Final = 0.9
+"""Down to which share room is made, so that it is seldom."""
+_FREE_SHARE: Final = 0.05
+_FREE_BYTES: Final = 4 << 30
+_REFUSE_S: Final = 2.0
+
+
+class NoRoom(OSError):
+    """Nothing more can be evicted, and it does not fit."""
+
+
+class _File(NamedTuple):
+    used_ns: int
+    size: int
+    path: str
+
+
+class Room:
+    """All calls wait for the disk. `max_bytes` None: a share of the disk."""
+
+    def __init__(self, root: str, max_bytes: int | None) -> None:
+        self._root = os.path.abspath(root)
+        self._max_bytes = max_bytes
+        self._has_counted = False
+        self._refused_until = 0.0
+
+    def reserve(self, size: int) -> None:
+        """Promise room for `size` more bytes; evict the least recently used for it. Raises
+        NoRoom, and OSError where the directory cannot be used."""
+        if time.monotonic() < self._refused_until:
+            raise NoRoom("the cache is full of what is being read")
+        with self._locked() as fd:
+            used = self._used(fd)
+            if not self._fits(used, size):
+                used = self._make_room(size)
+                self._write(fd, used)
+                if not self._fits(used, size):
+                    raise self._refusal(size)
+            self._write(fd, used + size)
+
+    def is_too_small(self, size: int) -> bool:
+        """Whether `size` bytes could not fit if nothing else were there. Does not wait."""
+        if self._max_bytes is not None:
+            return size > self._max_bytes
+        status = os.statvfs(self._root)
+        return size > status.f_blocks * status.f_frsize * DEFAULT_SHARE
+
+    def check(self) -> None:
+        """Raise NoRoom when others have filled the disk, and evicting does not help."""
+        if self._free() < self._free_floor():
+            self.reserve(0)
+
+    def _refusal(self, size: int) -> NoRoom:
+        if size <= self._limit(0):
+            # All of it would be looked at again for everyone who asks.
+            self._refused_until = time.monotonic() + _REFUSE_S
+        return NoRoom(f"no room for {size} bytes")
+
+    def _fits(self, used: int, size: int) -> bool:
+        return used + size <= self._limit(used) and self._free() - size >= self._free_floor()
+
+    def _limit(self, used: int) -> int:
+        if self._max_bytes is not None:
+            return self._max_bytes
+        return int((used + self._free()) * DEFAULT_SHARE)
+
+    def _free(self) -> int:
+        status = os.statvfs(self._root)
+        return status.f_bavail * status.f_frsize
+
+    def _free_floor(self) -> int:
+        status = os.statvfs(self._root)
+        return min(int(status.f_blocks * status.f_frsize * _FREE_SHARE), _FREE_BYTES)
+
+    def _make_room(self, size: int) -> int:
+        """Evict until `size` more bytes fit; return what is used then."""
+        files = sorted(self._files(), key=lambda file: (file.size > 0, file.used_ns))
+        used = sum(file.size for file in files)
+        limit = self._limit(used)
+        if size > limit:
+            return used  # would not fit if nothing else were there
+        lacking = self._free_floor() + size - self._free()
+        if used + size > limit:
+            lacking = max(lacking, used + size - int(limit * _FULL_TO))
+        evicted = count = 0
+        for file in files:
+            if evicted >= lacking:
+                break
+            if evict(file.path):
+                evicted += file.size
+                count += 1
+        if count:
+            log.info("cache files evicted", files=count, bytes=evicted)
+        return used - evicted
+
+    def _files(self) -> Iterator[_File]:
+        for directory, _, names in os.walk(self._root):
+            if directory == self._root:
+                continue
+            for name in names:
+                if file := _look_at(os.path.join(directory, name)):
+                    yield file
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        fd = os.open(os.path.join(self._root, ".room"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _used(self, fd: int) -> int:
+        text = os.pread(fd, 32, 0)
+        if self._has_counted and text.isdigit():
+            return int(text)
+        self._has_counted = True
+        return sum(file.size for file in self._files())
+
+    def _write(self, fd: int, used: int) -> None:
+        os.pwrite(fd, b"%020d" % used, 0)
+
+
+def _look_at(path: str) -> _File | None:
+    """Return what the file has, or will have once it is filled."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(fd)
+        size = status.st_size
+        if path.endswith(PARTIAL):
+            size = max(size, filling_size(fd) or 0)
+        return _File(max(status.st_atime_ns, status.st_mtime_ns), size, path)
+    finally:
+        os.close(fd)
