@@ -104,15 +104,19 @@ class Exchange:
     def _write(self, data: bytes) -> None:
         self.handler.wfile.write(data)
 
-    def answer(self, status: int, code: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def answer(self, status: int, code: str, headers: Mapping[str, str] | None = None) -> None:
         """Answer as the account would, with an error's code."""
-        body = f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode()
-        body = b"" if self.seen.method == "HEAD" else body
-        head = {"Content-Length": str(len(body)), "Content-Type": "application/xml"}
-        head |= {"x-ms-error-code": code} if code else {}
-        pieces = iter([body])
-        fields = list((head | dict(headers or {})).items())
-        self.send(Answer(status, "Fault", fields, lambda _: next(pieces, b"")))
+        error = f"<Error><Code>{code}</Code><Message>{code}, by the proxy.</Message></Error>"
+        head = {"Content-Type": "application/xml", "x-ms-error-code": code}
+        self.say(
+            status, f'<?xml version="1.0" encoding="utf-8"?>{error}', head | dict(headers or {})
+        )
+
+    def say(self, status: int, body: str, headers: Mapping[str, str]) -> None:
+        """Answer whatever it is."""
+        pieces = iter([b"" if self.seen.method == "HEAD" else body.encode()])
+        head = {"Content-Length": str(len(body))} | dict(headers)
+        self.send(Answer(status, "By The Proxy", list(head.items()), lambda _: next(pieces, b"")))
 
     def reset(self) -> None:
         """End the connection as a machine does that knows nothing of it."""

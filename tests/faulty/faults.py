@@ -18,6 +18,11 @@ def refuse(status: int = 503, code: str = "ServerBusy", **headers: str) -> Fault
     return lambda exchange: exchange.answer(status, code, named)
 
 
+def gateway(exchange: Exchange) -> None:
+    """Answer as a load balancer before the account does: 502, and nothing the SDK knows."""
+    exchange.say(502, "<html><h1>Bad Gateway</h1></html>", {"Content-Type": "text/html"})
+
+
 def lose(status: int | None = 500) -> Fault:
     """Have the request carried out and its answer lost: an error, or None for a reset."""
 
