@@ -141,6 +141,7 @@ class FaultProxy:
         finally:
             for connection in exchange.opened:
                 connection.close()
+            seen.is_over = True
 
     def _note(self, seen: Seen) -> Fault:
         with self._lock:

@@ -33,6 +33,14 @@ class Seen:
     """Of the answer's body, to the client."""
     fetched_bytes: int = 0
     """Of the answer's body, by the account: what it would charge for."""
+    is_over: bool = False
+    """Nothing more will become of it."""
+
+    @property
+    def start(self) -> int:
+        """Where the range begins that is asked for."""
+        span = self.headers.get("x-ms-range") or self.headers.get("range", "bytes=0-")
+        return int(span.removeprefix("bytes=").partition("-")[0])
 
 
 def see(method: str, target: str, headers: Mapping[str, str]) -> Seen:

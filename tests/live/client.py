@@ -172,11 +172,12 @@ def manifest_of(config: bytes, layer: bytes, **annotations: str) -> bytes:
 class Upload:
     """One upload session, as the client that follows its answers knows it."""
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: Client, name: str, begun: Answer | None = None) -> None:
         self.client = client
         self.location = ""
         self.size = 0
-        self._follow(client.request("POST", f"/v2/{name}/blobs/uploads/").expect(202))
+        begun = begun or client.request("POST", f"/v2/{name}/blobs/uploads/")
+        self._follow(begun.expect(202))
 
     @property
     def id(self) -> str:

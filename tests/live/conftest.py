@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.faulty.cloud import Cloud
 from tests.live.processes import Registry
 
 Start = Callable[..., Registry]
+StartNode = Callable[..., Registry]
 
 
 @pytest.fixture
@@ -46,3 +48,17 @@ def registry() -> Iterator[Registry]:
             yield registry
         finally:
             registry.stop()
+
+
+@pytest.fixture
+def start_node(start: Start, cloud: Cloud, workdir: Path) -> StartNode:
+    """Start registries over the one container, each with a cache at `path` or without one."""
+
+    def start_one(
+        settings: dict[str, str] | None = None, *, cache: bool = True, path: str = "cache"
+    ) -> Registry:
+        cached = {"storage.cache.path": str(workdir / path)} if cache else {}
+        uncached = {"storage.redirect.disable": "true"}
+        return start(cloud.options | uncached | cached | (settings or {}))
+
+    return start_one

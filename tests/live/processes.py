@@ -35,6 +35,10 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {f"REGISTRY_{key.replace('.', '_').upper()}": value for key, value in settings.items()}
 
 
+def _has_azure(settings: Mapping[str, str]) -> bool:
+    return any(key.startswith("storage.azure.") for key in settings)
+
+
 def serve_command(config: Path | None = None) -> list[str | Path]:
     return [sys.executable, "-m", "fastreg", "serve", *([config] if config else [])]
 
@@ -52,7 +56,8 @@ class Registry:
         self._log = workdir / f"{self.port}.log"
         self._environ = environment(
             DEFAULTS
-            | {"http.addr": self.host, "storage.filesystem.rootdirectory": str(data)}
+            | {"http.addr": self.host}
+            | ({} if _has_azure(settings) else {"storage.filesystem.rootdirectory": str(data)})
             | settings
         )
         self.start()

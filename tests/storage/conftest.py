@@ -14,7 +14,7 @@ from gevent.threadpool import ThreadPool
 from fastreg.storage.azure import AzureDriver
 from fastreg.storage.base import Driver, OffLoop, Writer, run_inline
 from fastreg.storage.local import LocalDriver
-from tests.azurite import INSTALL, Azurite, find_azurite, running
+from tests.azurite import Azurite
 from tests.storage.stores import Store
 
 
@@ -71,16 +71,6 @@ def threaded_store(tmp_path: Path, in_threads: OffLoop) -> Iterator[Store]:
     store = _local_store(tmp_path / "root", in_threads)
     yield store
     store.end_children()
-
-
-@pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """The Azurite of this pytest process; `azurite.new_container()` for each test."""
-    program = find_azurite()
-    if program is None:
-        missing("Azurite", INSTALL)
-    with running(program, tmp_path_factory.mktemp("azurite")) as azurite:
-        yield azurite
 
 
 class WithoutWriters(AzureDriver):

@@ -1,0 +1,30 @@
+"""What tests of several rooms need: a real Azurite, and a container of it before which a
+proxy stands."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.azurite import INSTALL, Azurite, find_azurite, running
+from tests.faulty.cloud import Cloud, cloud_over
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """The Azurite of this pytest process; `azurite.new_container()` for each test."""
+    program = find_azurite()
+    if program is None:
+        message = f"Azurite is missing: {INSTALL}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with running(program, tmp_path_factory.mktemp("azurite")) as azurite:
+        yield azurite
+
+
+@pytest.fixture
+def cloud(azurite: Azurite) -> Iterator[Cloud]:
+    """A container that is reached through a proxy, which does to requests what it is told."""
+    with cloud_over(azurite) as cloud:
+        yield cloud
