@@ -90,8 +90,11 @@ def _prepare_container(azure: Azure) -> None:
         log.warning("the certificate of Azure is not verified", key="storage.azure.skipverify")
     try:
         is_new = prepare_container(_settings(azure))
-    except StorageError as e:
-        raise OSError(f"storage.azure: {e.reason or e}") from None
+    except (StorageError, ValueError) as e:  # ValueError: what Azure's libraries check at once
+        why = e.reason if isinstance(e, StorageError) else str(e)
+        raise OSError(
+            f"storage.azure: container {azure.container} at {azure.address}: {why}"
+        ) from e
     if is_new:
         log.info("container made", account=azure.account, container=azure.container)
 

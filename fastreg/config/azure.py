@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -20,7 +20,7 @@ from fastreg.config.fields import (
     secret_of,
     within,
 )
-from fastreg.config.values import missing, wrong
+from fastreg.config.values import amiss, wrong
 
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
 _CONTAINER: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
@@ -107,33 +107,47 @@ class Azure(Section):
 
     @property
     def account(self) -> str:
-        """The storage account as a line of the log names it."""
+        """The storage account's name; empty where only its address is known."""
         parts = _parts(self.connectionstring.get_secret_value())
-        return parts.get("AccountName") or parts.get("BlobEndpoint") or self.accountname
+        return parts.get("AccountName", "") if self.connectionstring else self.accountname
+
+    @property
+    def address(self) -> str:
+        """The URL of the account's blob service."""
+        parts = _parts(self.connectionstring.get_secret_value())
+        realm = parts.get("EndpointSuffix", self.realm)
+        given = parts.get("BlobEndpoint") if self.connectionstring else self.serviceurl
+        return given or f"https://{self.account}.blob.{realm}"
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if not self.container:
-            raise missing("container", "name the container; one that does not exist is created")
-        if self.connectionstring:
-            return self
-        if not self.accountname:
-            raise missing("accountname", "name the storage account")
-        if self.credentials.type == "shared_key" and not self.accountkey:
-            raise missing(
-                "accountkey",
-                "give the account's key, or set credentials.type to default_credentials "
-                "(managed or workload identity) or client_secret",
+            raise amiss(
+                "container", "missing; name the container, which is created if there is none"
             )
-        if self.credentials.type == "client_secret":
-            self._check_client()
+        if not self.connectionstring:
+            self._check_access()
         return self
 
-    def _check_client(self) -> None:
+    def _check_access(self) -> None:
+        if not self.accountname:
+            raise amiss("accountname", "missing; name the storage account")
+        if self.credentials.type != "shared_key":
+            self._check_credentials()
+        elif not self.accountkey:
+            raise amiss(
+                "accountkey",
+                "missing; give the account's key, or set credentials.type to "
+                "default_credentials (managed or workload identity) or client_secret",
+            )
+
+    def _check_credentials(self) -> None:
+        credentials = self.credentials
+        if self.address.startswith("http:"):
+            raise amiss("serviceurl", f"credentials of type {credentials.type} need https")
         for name in ("tenantid", "clientid", "secret"):
-            given: Any = getattr(self.credentials, name)
-            if not given:
-                raise missing(
+            if credentials.type == "client_secret" and not getattr(credentials, name):
+                raise amiss(
                     f"credentials.{name}",
-                    "credentials of type client_secret need tenantid, clientid and secret",
+                    "missing; credentials of type client_secret need tenantid, clientid and secret",
                 )

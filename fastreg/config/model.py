@@ -231,8 +231,8 @@ def _move_loglevel(source: Source) -> None:
 
 def _explain(error: ErrorDetails, source: Source) -> str:
     path = [part for part in error["loc"] if part != "[key]"]
-    if error["type"] == "missing_key":
-        return f"{'.'.join(map(str, path))}.{error['ctx']['key']}: missing; {error['ctx']['todo']}"
+    if error["type"] == "amiss":
+        return f"{'.'.join(map(str, path))}.{error['ctx']['key']}: {error['ctx']['what']}"
     key, value = source.label(path), shown(path, error["input"])
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key, with the value {value}; {_nearest(tuple(map(str, path)))}"

@@ -27,9 +27,10 @@ def wrong(expected: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "expected {expected}", {"expected": expected})
 
 
-def missing(key: str, todo: str) -> PydanticCustomError:
-    """Return the error of a section that lacks a key, which says what to do; a ValueError."""
-    return PydanticCustomError("missing_key", "{key}: {todo}", {"key": key, "todo": todo})
+def amiss(key: str, what: str) -> PydanticCustomError:
+    """Return the error of a section in which a key is missing, or does not fit the others;
+    a ValueError."""
+    return PydanticCustomError("amiss", "{key}: {what}", {"key": key, "what": what})
 
 
 # yaml.org/type/bool: what the reference registry's parser takes for a truth value.

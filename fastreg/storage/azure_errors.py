@@ -66,8 +66,18 @@ def meaning_of(key: str, error: AzureError) -> StorageError:
         return NotFound(key)
     if status in (304, 412) or code in ("BlobAlreadyExists", "ResourceAlreadyExists"):
         return Conflict(key, "changed since it was read")
+    if isinstance(error, ServiceRequestError | ServiceResponseError):
+        return StorageError(key, f"Azure cannot be reached: {_origin_of(error)}")
     first_line = str(error).partition("\n")[0]
     return StorageError(key, f"{code or status}: {first_line}" if status else first_line)
+
+
+def _origin_of(error: BaseException) -> str:
+    """Return what went wrong at first: what was made of it shows the URL, and that may be
+    signed."""
+    while inner := getattr(error, "inner_exception", None) or error.__cause__ or error.__context__:
+        error = inner
+    return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
 class Retries:

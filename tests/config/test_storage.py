@@ -120,6 +120,39 @@ def test_what_is_missing_is_named_with_what_to_do(
     assert todo in message
 
 
+def test_a_token_is_not_sent_in_the_clear() -> None:
+    token = {"CREDENTIALS": "{type: default_credentials}"}
+    assert load(None, azure(SERVICEURL="https://a.example", **token)).storage.azure
+    message = error_of(None, azure(SERVICEURL="http://a.example", **token))
+    assert message == "storage.azure.serviceurl: credentials of type default_credentials need https"
+
+
+@pytest.mark.parametrize(
+    ("variables", "account", "address"),
+    [
+        ({}, "account", "https://account.blob.core.windows.net"),
+        (
+            {"REALM": "core.chinacloudapi.cn"},
+            "account",
+            "https://account.blob.core.chinacloudapi.cn",
+        ),
+        ({"SERVICEURL": "http://127.0.0.1:1/account"}, "account", "http://127.0.0.1:1/account"),
+        ({"CONNECTIONSTRING": CONNECTION}, "images", "https://images.blob.core.windows.net"),
+        (
+            {"CONNECTIONSTRING": "BlobEndpoint=https://a.example;SharedAccessSignature=sig"},
+            "",
+            "https://a.example",
+        ),
+    ],
+)
+def test_a_container_says_where_it_is(
+    variables: dict[str, str], account: str, address: str
+) -> None:
+    azure_ = load(None, azure(**variables)).storage.azure
+    assert azure_
+    assert (azure_.account, azure_.address) == (account, address)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
