@@ -119,11 +119,9 @@ def _run_worker(
     import gevent
 
     from fastreg.server import worker
-    from fastreg.server.offloop import run_in_thread, wait_in_thread
 
     logs.configure(config.log.level, config.log.formatter, config.log.fields)
-    off_loop = run_in_thread if config.storage.azure is None else wait_in_thread
-    driver = stores.open_driver(config, generations, off_loop)
+    driver, off_loop = stores.open_driver(config, generations)
     if index == 0 and _purges(config):
         gevent.spawn(_purge_forever, config, Store(driver, off_loop), gevent.sleep)
     app = build_app(config, driver, off_loop, gevent.sleep)

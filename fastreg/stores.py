@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastreg import logs
 from fastreg.config import Config
 from fastreg.config.azure import Azure
+from fastreg.config.model import Cache as CacheSettings
+from fastreg.registry.content import identify
 from fastreg.storage.base import Driver, OffLoop
 from fastreg.storage.errors import StorageError
 from fastreg.storage.generations import Generations
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from fastreg.storage.azure_client import AzureSettings
 
 log = logs.get_logger()
+
+_PRIVATE: Final = 0o700
+"""What one may pull, not everyone on the machine may read."""
 
 
 def prepare(config: Config) -> None:
@@ -34,7 +39,7 @@ def prepare(config: Config) -> None:
         return
     _prepare_container(storage.azure)
     if storage.cache.path is not None:
-        _make(storage.cache.path, "storage.cache.path", is_written=True)
+        _make(storage.cache.path, "storage.cache.path", is_written=True, mode=_PRIVATE)
 
 
 def described(config: Config) -> dict[str, str]:
@@ -50,15 +55,41 @@ def described(config: Config) -> dict[str, str]:
     }
 
 
-def open_driver(config: Config, generations: Generations, off_loop: OffLoop) -> Driver:
-    """Return the store's driver, for this process alone; it waits through `off_loop`."""
+def open_driver(config: Config, generations: Generations) -> tuple[Driver, OffLoop]:
+    """Return the store's driver, and where work that waits for the store is done: for this
+    process alone, on its event loop."""
+    from fastreg.server.offloop import run_in_thread, wait_in_thread
+
     storage = config.storage
     if storage.azure is None:
-        return LocalDriver(storage.filesystem.rootdirectory, off_loop)
+        return LocalDriver(storage.filesystem.rootdirectory, run_in_thread), run_in_thread
     from fastreg.storage.azure import AzureDriver
 
     _hush()
-    return AzureDriver(_settings(storage.azure), off_loop)
+    driver: Driver = AzureDriver(_settings(storage.azure), wait_in_thread)
+    if storage.cache.path is not None:
+        driver = _cached(driver, storage.cache.path, storage.cache, generations)
+    return driver, wait_in_thread
+
+
+def _cached(
+    driver: Driver, path: Path, settings: CacheSettings, generations: Generations
+) -> Driver:
+    import gevent
+
+    from fastreg.server.offloop import run_in_thread
+    from fastreg.storage.cache import Cache
+    from fastreg.storage.cached import CachedDriver
+
+    cache = Cache(
+        str(path),
+        max_bytes=settings.maxsize if isinstance(settings.maxsize, int) else None,
+        sampling=settings.sampling,
+        off_loop=run_in_thread,
+        spawn=gevent.spawn,
+        sleep=gevent.sleep,
+    )
+    return CachedDriver(driver, cache, generations, identify)
 
 
 def _settings(azure: Azure) -> AzureSettings:
@@ -108,11 +139,11 @@ def _hush() -> None:
         logging.getLogger(name).addHandler(logging.NullHandler())
 
 
-def _make(directory: Path, key: str, is_written: bool) -> None:
+def _make(directory: Path, key: str, is_written: bool, mode: int = 0o777) -> None:
     """Make the directory, and raise OSError where it cannot be used."""
     try:
         is_new = not directory.exists()
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise OSError(f"{key} {directory}: it, or what is above it, is not a directory") from None
     except OSError as e:
