@@ -76,14 +76,24 @@ class AzureDriver(Driver):
             self._connection.retries.call(key, blob.upload_blob, data, overwrite=True)
             return
         mark = secrets.token_hex(8)
-
-        def is_ours(refusal: StorageError) -> bool:
-            properties = self._connection.retries.call(key, blob.get_blob_properties)
-            return (properties.metadata or {}).get(_MARK) == mark
-
         condition = _condition(if_version)
         put = partial(blob.upload_blob, data, overwrite=True, metadata={_MARK: mark}, **condition)
-        self._connection.retries.change(key, put, is_ours)
+        try:
+            self._connection.retries.call(key, put)
+        except Conflict:
+            # Also the first attempt can have been made twice, by the network.
+            if self._mark_of(key) != mark:
+                raise
+
+    def _mark_of(self, key: str) -> str | None:
+        """Return the mark of the put that made the object, "" for one without; None where
+        there is no object."""
+        blob = self._connection.blob(key)
+        try:
+            properties = self._connection.retries.call(key, blob.get_blob_properties)
+        except NotFound:
+            return None
+        return str((properties.metadata or {}).get(_MARK, ""))
 
     def delete(self, key: str, *, if_version: str | None = None, durable: bool = True) -> None:
         self._off_loop(self._delete, check_key(key), if_version)
@@ -91,8 +101,12 @@ class AzureDriver(Driver):
     def _delete(self, key: str, if_version: str | None) -> None:
         blob = self._connection.blob(key)
         delete = partial(blob.delete_blob, "include", **_condition(if_version))
+
+        def is_gone(refusal: StorageError) -> bool:
+            return isinstance(refusal, NotFound) or self._mark_of(key) is None
+
         try:
-            self._connection.retries.change(key, delete, lambda e: isinstance(e, NotFound))
+            self._connection.retries.change(key, delete, is_gone)
         except Conflict:
             self._stat(key)  # the version of nothing is not found
             raise

@@ -43,7 +43,8 @@ def late(gate: threading.Event) -> Fault:
     """Answer 500 at once; the request itself arrives when the gate opens."""
 
     def fault(exchange: Exchange) -> None:
-        exchange.answer(500, "OperationTimedOut")
+        # Nothing more may come on this connection, which waits for the gate now.
+        exchange.answer(500, "OperationTimedOut", {"Connection": "close"})
         if gate.wait(TIMEOUT_S):
             exchange.deliver()
 

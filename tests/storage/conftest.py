@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from azure.storage.blob import ContainerClient
 from gevent.threadpool import ThreadPool
 
 from fastreg.storage.azure import AzureDriver
 from fastreg.storage.base import Driver, OffLoop, Writer, run_inline
 from fastreg.storage.local import LocalDriver
 from tests.azurite import Azurite
+from tests.faulty.cloud import Cloud
+from tests.faulty.proxy import FaultProxy
 from tests.storage.stores import Store
 
 
@@ -167,3 +170,18 @@ def strace() -> str:
     if path is None:
         missing("strace", "apt-get install strace")
     return str(path)
+
+
+@pytest.fixture
+def azure(cloud: Cloud, in_threads: OffLoop) -> Driver:
+    return AzureDriver(cloud.settings, in_threads)
+
+
+@pytest.fixture
+def proxy(cloud: Cloud) -> FaultProxy:
+    return cloud.proxy
+
+
+@pytest.fixture
+def container(cloud: Cloud) -> ContainerClient:
+    return cloud.container
