@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-import requests
-from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import (
     BlobClient,
     BlobSasPermissions,
@@ -17,9 +15,9 @@ from azure.storage.blob import (
     UserDelegationKey,
     generate_blob_sas,
 )
-from requests.adapters import HTTPAdapter
 
 from fastreg.storage.azure_errors import Retries, code_of
+from fastreg.storage.azure_transport import Transport
 from fastreg.storage.base import check_key
 from fastreg.storage.errors import StorageError
 
@@ -49,12 +47,6 @@ class AzureSettings:
     verify_tls: bool = True
 
 
-_THREADS: Final = 96
-"""Connections that are kept: as many as wait for Azure at once, and those of transfers."""
-_CONNECT_TIMEOUT_S: Final = 10
-_READ_TIMEOUT_S: Final = 60
-_BLOCK_BYTES: Final = 1 << 20
-"""Read from a connection at once."""
 _AUTHORITIES: Final = {
     "core.chinacloudapi.cn": "login.chinacloudapi.cn",
     "core.usgovcloudapi.net": "login.microsoftonline.us",
@@ -123,25 +115,18 @@ class Connection(AbstractContextManager["Connection"]):
 
 
 def _connect(settings: AzureSettings) -> BlobServiceClient:
-    options: dict[str, Any] = {"retry_total": 0, "transport": _transport(settings)}
+    parse = BlobServiceClient.from_connection_string
     if settings.connection_string:
-        return BlobServiceClient.from_connection_string(settings.connection_string, **options)
-    url = settings.service_url or f"https://{settings.account_name}.blob.{settings.realm}"
+        url = parse(settings.connection_string).url
+    else:
+        url = settings.service_url or f"https://{settings.account_name}.blob.{settings.realm}"
+    options: dict[str, Any] = {
+        "retry_total": 0,
+        "transport": Transport(url, verify_tls=settings.verify_tls),
+    }
+    if settings.connection_string:
+        return parse(settings.connection_string, **options)
     return BlobServiceClient(url, _credential(settings), **options)
-
-
-def _transport(settings: AzureSettings) -> RequestsTransport:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_maxsize=_THREADS)
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, adapter)
-    return RequestsTransport(
-        session=session,
-        connection_timeout=_CONNECT_TIMEOUT_S,
-        read_timeout=_READ_TIMEOUT_S,
-        connection_data_block_size=_BLOCK_BYTES,
-        connection_verify=settings.verify_tls,
-    )
 
 
 def _credential(settings: AzureSettings) -> Any:

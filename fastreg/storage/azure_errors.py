@@ -10,14 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
+from azure.core.exceptions import AzureError, HttpResponseError
 
+from fastreg.storage.azure_transport import Unreachable
 from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
 
 T = TypeVar("T")
@@ -46,12 +41,9 @@ def code_of(error: BaseException | None) -> str:
 
 def is_transient(error: AzureError) -> bool:
     """Whether the same call may well succeed a moment later."""
-    if isinstance(error, ClientAuthenticationError) or "CERTIFICATE_VERIFY" in str(error):
-        return False
     if isinstance(error, HttpResponseError):
-        # Without a status the answer was cut short.
-        return error.status_code is None or error.status_code in _TRANSIENT
-    return isinstance(error, ServiceRequestError | ServiceResponseError)
+        return error.status_code in _TRANSIENT
+    return isinstance(error, Unreachable) and not error.is_for_good
 
 
 def meaning_of(key: str, error: AzureError) -> StorageError:
@@ -66,18 +58,8 @@ def meaning_of(key: str, error: AzureError) -> StorageError:
         return NotFound(key)
     if status in (304, 412) or code in ("BlobAlreadyExists", "ResourceAlreadyExists"):
         return Conflict(key, "changed since it was read")
-    if isinstance(error, ServiceRequestError | ServiceResponseError):
-        return StorageError(key, f"Azure cannot be reached: {_origin_of(error)}")
     first_line = str(error).partition("\n")[0]
     return StorageError(key, f"{code or status}: {first_line}" if status else first_line)
-
-
-def _origin_of(error: BaseException) -> str:
-    """Return what went wrong at first: what was made of it shows the URL, and that may be
-    signed."""
-    while inner := getattr(error, "inner_exception", None) or error.__cause__ or error.__context__:
-        error = inner
-    return str(getattr(error, "strerror", None) or type(error).__name__)
 
 
 class Retries:

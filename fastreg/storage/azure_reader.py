@@ -31,8 +31,8 @@ def first_range(
 
     def ask() -> tuple[bytes, int, str]:
         answer = blob.download_blob(offset, length)
-        _, _, size = answer.properties["content_range"].rpartition("/")
-        return answer.readall(), int(size), str(answer.properties.etag)
+        size = answer.properties["content_range"].rpartition("/")[2]
+        return b"".join(answer.chunks()), int(size), str(answer.properties.etag)
 
     def look() -> tuple[bytes, int, str]:
         properties = blob.get_blob_properties()
@@ -118,9 +118,10 @@ class AzureReadable(Readable):
 
     def _fetch(self, offset: int, length: int) -> bytes:
         def ask() -> bytes:
-            return blob.download_blob(
+            answer = blob.download_blob(
                 offset, length, etag=self._version, match_condition=MatchConditions.IfNotModified
-            ).readall()
+            )
+            return b"".join(answer.chunks())  # copies nothing: the answer is one piece
 
         blob = self._connection.blob(self._key)
         try:

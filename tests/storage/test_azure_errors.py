@@ -13,5 +13,5 @@ def test_a_failure_to_reach_azure_is_told_by_its_origin_and_shows_no_signature()
     settings = AzureSettings("", "images", connection_string=signed, max_retries=0)
     with pytest.raises(StorageError) as caught:
         prepare(settings)
-    assert caught.value.reason == "Azure cannot be reached: Connection refused"
+    assert caught.value.reason == "127.0.0.1:1 cannot be reached: Connection refused"
     assert "hunter2" not in str(caught.value)
