@@ -81,8 +81,6 @@ command -v strace >/dev/null || echo strace; \
 command -v htpasswd >/dev/null || echo apache2-utils; \
 command -v systemd-socket-activate >/dev/null || echo systemd; \
 command -v mount >/dev/null || echo mount; \
-command -v node >/dev/null || echo nodejs; \
-command -v npm >/dev/null || echo npm; \
 command -v clang >/dev/null || echo clang; \
 ls "$$(clang -print-resource-dir 2>&1)"/lib/*/libclang_rt.fuzzer* >/dev/null 2>&1 \
 	|| echo libclang-rt-dev; \
@@ -94,7 +92,9 @@ PATH="$$PATH:/usr/sbin:/sbin"; \
 command -v nginx >/dev/null || echo nginx-light; \
 command -v docker-registry >/dev/null || echo docker-registry; \
 command -v wrk >/dev/null || echo wrk; \
-command -v ip >/dev/null || echo iproute2
+command -v ip >/dev/null || echo iproute2; \
+command -v node >/dev/null || echo nodejs; \
+command -v npm >/dev/null || echo npm
 endef
 
 define CHECK_BUILD
@@ -116,8 +116,9 @@ test-requirements: ## install what the tests use: Debian packages (as root; else
 	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_TEST); } | sort -u | xargs; }; $(INSTALL)
 	@$(INSTALL_AZURITE)
 
-bench-requirements: ## install the Debian packages that the benchmark uses (the same way)
+bench-requirements: ## install what the benchmark uses (the same way)
 	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_BENCH); } | sort -u | xargs; }; $(INSTALL)
+	@$(INSTALL_AZURITE)
 
 # Without it the tests that use it are skipped; where CI is set they must not be.
 define INSTALL_AZURITE

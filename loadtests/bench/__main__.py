@@ -10,12 +10,19 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtests.bench import rows_latency, rows_memory, rows_pushes, rows_reads, table
+from loadtests.bench import (
+    rows_azure,
+    rows_latency,
+    rows_memory,
+    rows_pushes,
+    rows_reads,
+    table,
+)
 from loadtests.bench.bench import TINY, Bench, Scale
 from loadtests.bench.machine import describe
 from loadtests.bench.network import enter_own_network, systems_network
+from loadtests.bench.programs import SOURCES
 from loadtests.bench.ratios import Line
-from loadtests.bench.servers import SOURCES
 
 ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "manifest-get": rows_reads.manifest_get,
@@ -29,6 +36,7 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "latency": rows_latency.latency,
     "memory": rows_memory.memory,
     "connections": rows_memory.connections,
+    "azure-cold": rows_azure.cold,
 }
 RESULTS = SOURCES / "loadtests" / "results"
 
@@ -38,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network = systems_network() if options.system_network else enter_own_network()
     with tempfile.TemporaryDirectory(prefix="fastreg-bench-", dir=options.directory) as name:
         workdir = Path(name)
-        machine = describe(workdir, network)
+        machine = describe(workdir, network, options.azure_reference)
         scale = TINY if options.tiny else Scale()
-        bench = Bench(workdir, options.rounds, options.seconds, scale)
+        bench = Bench(workdir, options.rounds, options.seconds, scale, options.azure_reference)
         results = {row: run(row, bench) for row in options.only or ROWS}
     lines = [line for result in results.values() for line in result]
     path = options.results / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -84,6 +92,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--directory", type=Path, help="where the servers keep their data (default: $TMPDIR)"
+    )
+    parser.add_argument(
+        "--azure-reference",
+        metavar="PROGRAM",
+        help="a reference registry with the azure driver, which Debian's lacks; without it, pushes"
+        " are measured against the bare appends that such a registry makes",
     )
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="where the JSON goes (loadtests/results)"

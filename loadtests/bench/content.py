@@ -78,19 +78,23 @@ class Store:
                 hasher.update(piece)
                 file.write(piece)
         digest = f"sha256:{hasher.hexdigest()}"
-        path = blob_path(self.root, digest)
+        path = self.root / blob_key(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         return partial.rename(path), digest
 
     def _link(self, below: str, digest: str) -> None:
-        path = self.root / _STORE / "repositories" / REPOSITORY / below / "link"
+        path = self.root / link_key(REPOSITORY, below)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(digest)
 
 
-def blob_path(root: Path, digest: str) -> Path:
+def blob_key(digest: str) -> str:
     algorithm, hexed = digest.split(":")
-    return root / _STORE / "blobs" / algorithm / hexed[:2] / hexed / "data"
+    return f"{_STORE}/blobs/{algorithm}/{hexed[:2]}/{hexed}/data"
+
+
+def link_key(repository: str, below: str) -> str:
+    return f"{_STORE}/repositories/{repository}/{below}/link"
 
 
 def manifest_of(layer: Published) -> bytes:

@@ -9,12 +9,13 @@ import subprocess
 from pathlib import Path
 
 from loadtests.bench.processes import fields
-from loadtests.bench.servers import NGINX, REFERENCE, SOURCES, program
+from loadtests.bench.programs import AZURITE, SOURCES, program
+from loadtests.bench.servers import NGINX, REFERENCE
 
 UNKNOWN = "unknown"
 
 
-def describe(workdir: Path, network: str) -> dict[str, str]:
+def describe(workdir: Path, network: str, azure_reference: str | None) -> dict[str, str]:
     memory = dict(fields(Path("/proc/meminfo").read_text()))
     cpu = dict(fields(Path("/proc/cpuinfo").read_text()))
     return {
@@ -30,6 +31,8 @@ def describe(workdir: Path, network: str) -> dict[str, str]:
         "Python": platform.python_version(),
         "nginx": last_word(program(NGINX), "-v"),
         "docker-registry": last_word(program(REFERENCE), "--version"),
+        "Azurite": last_word(program(AZURITE), "--version"),
+        "registry on Azure": last_word(azure_reference, "--version") if azure_reference else "none",
         "wrk": wrk_version(output(program("wrk"), "-v")),
     }
 

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import math
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -21,7 +20,6 @@ from loadtests.bench.content import (
     TAIL_BYTES,
     Body,
     Upload,
-    blob_path,
     framed,
 )
 from loadtests.bench.pace import Pace
@@ -130,10 +128,8 @@ def push(server: Server, how: Push, body: Body, bytes_s: float = math.inf) -> Pu
         begun, cpu = time.monotonic(), time.thread_time()
         how(client, body, upload)
         spent, duration = time.thread_time() - cpu, time.monotonic() - begun
-    path = blob_path(server.root, upload.digest)
-    if path.stat().st_size != body.size:
-        raise RuntimeError(f"{server.name} stored {path.stat().st_size} of {body.size} bytes")
-    shutil.rmtree(path.parent)
+    if (stored := server.storage.take_out(upload.digest)) != body.size:
+        raise RuntimeError(f"{server.name} stored {stored} of {body.size} bytes")
     return Pushed(body.size, duration, spent)
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.bench.content import ACCEPT
+from loadtests.bench.programs import program
 from loadtests.bench.pulls import pull
-from loadtests.bench.servers import Server, program
+from loadtests.bench.servers import Server
 from loadtests.bench.wire import exchange
 
 SCRIPT = Path(__file__).with_name("load.lua")

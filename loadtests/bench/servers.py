@@ -13,32 +13,43 @@ import os
 import pwd
 import random
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
-from loadtests.bench.content import Published, Store
-from loadtests.bench.processes import CpuMeter, MemoryMeter
+from loadtests.bench.accounts import Account
+from loadtests.bench.content import Published, Store, blob_key
+from loadtests.bench.processes import CpuMeter, MemoryMeter, Watch
+from loadtests.bench.programs import free_port, program, start, stop
 
 FASTREG, NGINX, REFERENCE = "fastreg", "nginx", "docker-registry"
-PACKAGES = {"nginx": "nginx-light", "docker-registry": "docker-registry", "wrk": "wrk"}
-SOURCES = Path(__file__).parents[2]
-SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-"""Daemons are where a user's PATH may not look."""
 START_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 30
+
+
+class Storage(Protocol):
+    """What a server keeps its blobs in."""
+
+    def take_out(self, digest: str) -> int:
+        """Remove a blob; return how many bytes it had."""
+
+    def environment(self, directory: Path) -> dict[str, str]:
+        """Return what makes fastreg use it, with `directory` for what it keeps beside."""
+
+    def configuration(self) -> dict[str, object]:
+        """Return what stands below `storage` in a reference registry's configuration."""
 
 
 class Server:
-    """A running server over `root`."""
+    """A running server."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], port: int, root: Path) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes], port: int, storage: Storage
+    ) -> None:
         self.name = name
-        self.root = root
+        self.storage = storage
         self.port = port
         self.address = ("127.0.0.1", port)
         self.host = f"127.0.0.1:{port}"
@@ -49,6 +60,9 @@ class Server:
 
     def memory(self) -> MemoryMeter:
         return MemoryMeter(self._process.pid)
+
+    def watch(self) -> Watch:
+        return Watch(self._process.pid)
 
     def get(self, target: str, **headers: str) -> tuple[int, int]:
         """Return an answer's status and the length of its body."""
@@ -68,27 +82,55 @@ class Server:
         raise RuntimeError(f"{self.name} does not serve:\n{log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        stop(self._process)
+
+
+class Directory:
+    """Files, at first those of a store."""
+
+    def __init__(self, root: Path, store: Store) -> None:
+        self.root = root
+        shutil.copytree(store.root, root, copy_function=os.link)
+
+    def take_out(self, digest: str) -> int:
+        path = self.root / blob_key(digest)
+        size = path.stat().st_size
+        shutil.rmtree(path.parent)
+        return size
+
+    def environment(self, directory: Path) -> dict[str, str]:
+        return {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(self.root)}
+
+    def configuration(self) -> dict[str, object]:
+        return {"filesystem": {"rootdirectory": str(self.root)}}
 
 
 @contextlib.contextmanager
-def serving(name: str, store: Store, workdir: Path, *, workers: int = 1) -> Iterator[Server]:
-    """Run a server over a copy of the store until the context ends; its files go then."""
+def serving(
+    name: str,
+    store: Store,
+    workdir: Path,
+    *,
+    workers: int = 1,
+    account: Account | None = None,
+    reference: str = REFERENCE,
+) -> Iterator[Server]:
+    """Run a server over a copy of the store, or over what an account has, until the context
+    ends; its files go then."""
     directory = workdir / f"{name}-{random.getrandbits(32):08x}"
-    root = directory / "data"
     directory.mkdir()
     server = None
     try:
-        shutil.copytree(store.root, root, copy_function=os.link)
+        storage = account or Directory(directory / "data", store)
         port = free_port()
-        argv, env = command(name, root, directory, port, store, workers)
+        if name == NGINX:
+            argv, env = start_nginx(directory, port, store)
+        elif name == REFERENCE:
+            argv, env = start_reference(reference, storage, directory, port)
+        else:
+            argv, env = start_fastreg(storage, directory, port, workers)
         process = start(argv, env, directory / "log")
-        server = Server(name, process, port, root)
+        server = Server(f"{name} on Azure" if account else name, process, port, storage)
         server.wait_until_ready(directory / "log")
         yield server
     finally:
@@ -97,63 +139,35 @@ def serving(name: str, store: Store, workdir: Path, *, workers: int = 1) -> Iter
         shutil.rmtree(directory)
 
 
-def command(
-    name: str, root: Path, directory: Path, port: int, store: Store, workers: int
-) -> tuple[list[str], dict[str, str]]:
-    """Write a server's configuration; return what starts it, and with which variables."""
-    if name == FASTREG:
-        return [sys.executable, "-m", "fastreg", "serve"], {
-            "REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}",
-            "REGISTRY_HTTP_WORKERS": str(workers),
-            "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(root),
-        }
+Start = tuple[list[str], dict[str, str]]
+"""A command, and the variables that it needs."""
+
+
+def start_fastreg(storage: Storage, directory: Path, port: int, workers: int) -> Start:
+    address = {
+        "REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}",
+        "REGISTRY_HTTP_WORKERS": str(workers),
+    }
+    return [sys.executable, "-m", "fastreg", "serve"], address | storage.environment(directory)
+
+
+def start_reference(reference: str, storage: Storage, directory: Path, port: int) -> Start:
     config = directory / "config"
-    if name == REFERENCE:
-        config.write_text(reference_config(root, port))
-        return [program(REFERENCE), "serve", str(config)], {}
-    config.write_text(nginx_config(root, directory, port, store))
+    config.write_text(reference_config(storage, port))
+    return [program(reference), "serve", str(config)], {}
+
+
+def start_nginx(directory: Path, port: int, store: Store) -> Start:
+    config = directory / "config"
+    config.write_text(nginx_config(directory / "data", directory, port, store))
     return [program(NGINX), "-c", str(config), "-e", str(directory / "log")], {}
 
 
-def start(argv: Sequence[str], env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("REGISTRY_")}
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            argv,
-            cwd=SOURCES,
-            env={**inherited, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def program(name: str) -> str:
-    """Return a program's path; without it, end naming what installs it."""
-    path = shutil.which(name, path=SEARCH_PATH)
-    if path is None:
-        sys.exit(f"{name} is missing: apt-get install {PACKAGES[name]}")
-    return path
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on, below those that outgoing connections are given."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(("127.0.0.1", port))
-            return port
-    raise RuntimeError("no free port found")
-
-
-def reference_config(root: Path, port: int) -> str:
+def reference_config(storage: Storage, port: int) -> str:
     """Return the settings of the configuration that its image ships (JSON is YAML)."""
-    storage = {
-        "cache": {"blobdescriptor": "inmemory"},
-        "filesystem": {"rootdirectory": str(root)},
-    }
+    settings = {"cache": {"blobdescriptor": "inmemory"}, **storage.configuration()}
     http_section = {"addr": f"127.0.0.1:{port}", "secret": "bench"}
-    return json.dumps({"version": 0.1, "storage": storage, "http": http_section})
+    return json.dumps({"version": 0.1, "storage": settings, "http": http_section})
 
 
 def nginx_config(root: Path, directory: Path, port: int, store: Store) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from loadtests.bench.background import Background
-from loadtests.bench.content import Body, Store, blob_path
+from loadtests.bench.content import Body, Store, blob_key
 from loadtests.bench.crowd import affordable
 from loadtests.bench.pace import CREDIT_S, LEAST_WAIT_S, Pace
 from loadtests.bench.probe import Prober
@@ -179,7 +179,7 @@ def test_every_upload_is_new() -> None:
 def test_the_store_is_laid_out_as_the_reference_registrys(tmp_path: Path) -> None:
     store = Store(tmp_path)
     manifest = store.manifest()
-    assert blob_path(tmp_path, manifest.digest).stat().st_size == manifest.size
+    assert (tmp_path / blob_key(manifest.digest)).stat().st_size == manifest.size
     repository = tmp_path / "docker/registry/v2/repositories/bench/image"
     link = repository / "_manifests/tags/latest/current/link"
     assert link.read_text() == manifest.digest
