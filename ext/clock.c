@@ -13,8 +13,9 @@ void fr_clock_look(fr_clock *clock)
     struct timespec t;
     struct tm d;
 
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    clock->now_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock->now_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    clock->now_ms = clock->now_us / 1000;
     clock_gettime(CLOCK_REALTIME, &t);
     if (clock->now == t.tv_sec)
         return;
@@ -24,12 +25,4 @@ void fr_clock_look(fr_clock *clock)
              DAYS[d.tm_wday], (unsigned)d.tm_mday % 100, MONTHS[d.tm_mon],
              (unsigned)(d.tm_year + 1900) % 10000, (unsigned)d.tm_hour % 100,
              (unsigned)d.tm_min % 100, (unsigned)d.tm_sec % 100);
-}
-
-int64_t fr_clock_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }

@@ -19,6 +19,7 @@ enum {
     MAX_FILES = 1024, /* and no more than a part of what the process may have open */
     PART_OF_FILES = 8,
     UNUSED_FILE_TICKS = 60,
+    RENEWED_PART = 4, /* of the time that an answer has: the last */
     BATCH = 64,
     TURN_US = 500, /* of rounds, before other work gets its own */
     ROUND_BUDGET = 16 << 20, /* of files: some milliseconds at most, for all who take one */
@@ -113,16 +114,18 @@ static void visit(fr_lane *lane, struct epoll_event *ready, int count)
 void fr_lane_turn(fr_lane *lane)
 {
     struct epoll_event ready[BATCH];
-    int64_t end = fr_clock_us() + TURN_US;
+    int64_t end;
 
     lane->event_count = 0;
     fr_clock_look(&lane->clock);
+    end = lane->clock.now_us + TURN_US;
     do {
         int count = epoll_wait(lane->connections.poll_fd, ready, BATCH, 0);
         if (count <= 0)
             return;
         visit(lane, ready, count);
-    } while (lane->event_count + BATCH <= FR_MAX_EVENTS && fr_clock_us() < end);
+        fr_clock_look(&lane->clock);
+    } while (lane->event_count + BATCH <= FR_MAX_EVENTS && lane->clock.now_us < end);
 }
 
 /* The longest in a list, if that is for `timeout_ms` at least. */
@@ -151,7 +154,7 @@ void fr_lane_tick(fr_lane *lane)
         else
             fr_serve_hand_over(lane, c);
     }
-    fr_table_sweep(&lane->table, UNUSED_FILE_TICKS);
+    fr_table_sweep(&lane->table, UNUSED_FILE_TICKS, lane->clock.now_ms);
 }
 
 int64_t fr_lane_waited_ms(const fr_lane *lane, const fr_connection *c)
@@ -197,5 +200,7 @@ void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms)
 
 int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft)
 {
+    fr_clock_look(&lane->clock);
+    draft->renew = draft->until - (draft->until - lane->clock.now_ms) / RENEWED_PART;
     return fr_lookup_publish(&lane->table, request, size, draft);
 }

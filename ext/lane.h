@@ -94,7 +94,7 @@ void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms);
  * that wait for the disk are left to it. */
 void fr_lane_cut_sending(fr_lane *lane);
 
-/* As fr_lookup_publish. */
+/* As fr_lookup_publish; a draft that has an end is renewed some time before. */
 int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft);
 
 #endif

@@ -1,5 +1,6 @@
 # The fast lane: lane.h as objects.
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memset
 
@@ -15,6 +16,8 @@ cdef extern from "lane.h" nogil:
         int64_t mtime_ns
         int64_t ctime_ns
         int64_t size
+        const uint64_t *counter
+        uint64_t value
 
     ctypedef struct fr_draft:
         const char *head
@@ -126,10 +129,11 @@ cdef class ColdRead:
 cdef class Lane:
     cdef fr_lane lane
     cdef bint is_open
+    cdef Py_buffer generations
 
     def __cinit__(
         self, *, double head_timeout_s, double idle_timeout_s, double send_timeout_s,
-        bint logs_access,
+        bint logs_access, generations=None,
     ):
         cdef fr_lane_settings settings
         settings.head_timeout_ms = <int64_t>(head_timeout_s * 1000)
@@ -139,6 +143,8 @@ cdef class Lane:
         if fr_lane_init(&self.lane, &settings) != 0:
             raise _os_error()
         self.is_open = True
+        if generations is not None:
+            PyObject_GetBuffer(generations, &self.generations, PyBUF_SIMPLE)
 
     def __dealloc__(self):
         self.close()
@@ -233,19 +239,18 @@ cdef class Lane:
         if not self.is_open or len(witnesses) > FR_MAX_WITNESSES or len(segments) > 1:
             return False
         memset(&draft, 0, sizeof(draft))
+        memset(given, 0, sizeof(given))
         for witness in witnesses:
-            given[count].path = <const char *>(<bytes?>witness[0])
-            given[count].device = witness[1]
-            given[count].inode = witness[2]
-            given[count].mtime_ns = witness[3]
-            given[count].ctime_ns = witness[4]
-            given[count].size = witness[5]
+            if isinstance(witness[0], bytes):
+                _take_file(&given[count], witness)
+            elif not self._take_counter(&given[count], witness):
+                return False
             count += 1
         draft.head = head
         draft.head_size = <size_t>len(head)
         draft.witnesses = given
         draft.witness_count = count
-        draft.until = INT64_MAX if until is None else until
+        draft.until = INT64_MAX if until is None else <int64_t>(<double>until * 1000)
         draft.fd = -1
         for segment in segments:
             if isinstance(segment, bytes):
@@ -256,6 +261,14 @@ cdef class Lane:
                 draft.file_offset = segment[1]
                 draft.body_size = segment[2]
         return fr_lane_publish(&self.lane, request, <size_t>len(request), &draft) == 0
+
+    cdef bint _take_counter(self, fr_witness *given, tuple witness) except -1:
+        cdef Py_ssize_t counter = witness[0]
+        if not 0 <= counter < self.generations.len // <Py_ssize_t>sizeof(uint64_t):
+            return False
+        given.counter = <const uint64_t *>self.generations.buf + counter
+        given.value = witness[1]
+        return True
 
     def take_lost(self):
         lost = self.lane.lines.lost
@@ -283,6 +296,7 @@ cdef class Lane:
         if self.is_open:
             self.is_open = False
             fr_lane_free(&self.lane)
+            PyBuffer_Release(&self.generations)
 
     cdef _check_open(self):
         if not self.is_open:
@@ -291,6 +305,15 @@ cdef class Lane:
 
 def is_resident(int fd, uint64_t offset, uint64_t length):
     return bool(fr_file_is_resident(fd, offset, length))
+
+
+cdef _take_file(fr_witness *given, tuple witness):
+    given.path = <const char *>(<bytes>witness[0])
+    given.device = witness[1]
+    given.inode = witness[2]
+    given.mtime_ns = witness[3]
+    given.ctime_ns = witness[4]
+    given.size = witness[5]
 
 
 cdef ColdRead _cold_read(fr_connection *connection):

@@ -31,11 +31,11 @@ static int is_looked_up(const fr_request_head *head)
     return route == FR_ROUTE_BLOB || (route != FR_ROUTE_NONE && !head->has_range);
 }
 
-fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now)
+fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now_ms)
 {
     char key[KEY_SIZE];
 
-    return is_looked_up(head) ? fr_table_find(table, key, write_key(key, head), now) : NULL;
+    return is_looked_up(head) ? fr_table_find(table, key, write_key(key, head), now_ms) : NULL;
 }
 
 int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft)

@@ -9,7 +9,7 @@
 #include "request_head.h"
 
 /* As fr_table_find. */
-fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now);
+fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now_ms);
 
 /* As fr_table_publish, for the request that has this head (with its empty line); -1 also for
  * one that is not recognised, or never looked up. */

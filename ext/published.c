@@ -38,12 +38,17 @@ static uint64_t hash_of(uint64_t seed, const char *data, size_t size)
 
 /* --- one answer */
 
+static size_t path_size(const fr_witness *w)
+{
+    return w->path != NULL ? strlen(w->path) + 1 : 0;
+}
+
 static size_t weight(const fr_answer *a)
 {
     size_t bytes = sizeof *a + a->key_size + a->head_size;
 
     for (unsigned i = 0; i < a->witness_count; i++)
-        bytes += strlen(a->witnesses[i].path) + 1;
+        bytes += path_size(&a->witnesses[i]);
     return bytes + (a->body != NULL ? (size_t)a->body_size : 0);
 }
 
@@ -167,7 +172,7 @@ static fr_answer *make_answer(const fr_draft *d)
         mark(&marked, d) != 0)
         return NULL;
     for (unsigned i = 0; i < d->witness_count; i++)
-        bytes += strlen(d->witnesses[i].path) + 1;
+        bytes += path_size(&d->witnesses[i]);
     a = malloc(bytes);
     if (a == NULL)
         return NULL;
@@ -179,11 +184,13 @@ static fr_answer *make_answer(const fr_draft *d)
     a->head = store(&room, d->head, d->head_size);
     a->head_size = d->head_size;
     a->until = d->until;
+    a->renew = d->renew;
     a->status = atoi(a->head + sizeof "HTTP/1.1");
     a->witness_count = d->witness_count;
     for (unsigned i = 0; i < d->witness_count; i++) {
         a->witnesses[i] = d->witnesses[i];
-        a->witnesses[i].path = store(&room, d->witnesses[i].path, strlen(d->witnesses[i].path) + 1);
+        if (d->witnesses[i].path != NULL)
+            a->witnesses[i].path = store(&room, d->witnesses[i].path, path_size(&d->witnesses[i]));
     }
     if (body != NULL)
         a->body = store(&room, body, body_bytes);
@@ -201,7 +208,7 @@ static int64_t nanoseconds(struct statx_timestamp t)
 
 /* Not stat: NFS and FUSE answer that from attributes seconds old, where to open the file, as
  * the application does, asks again. On a local disk both cost the same. */
-static int holds(const fr_witness *w)
+static int is_file_unchanged(const fr_witness *w)
 {
     struct statx s;
 
@@ -209,6 +216,12 @@ static int holds(const fr_witness *w)
            s.stx_ino == w->inode && makedev(s.stx_dev_major, s.stx_dev_minor) == w->device &&
            nanoseconds(s.stx_mtime) == w->mtime_ns && nanoseconds(s.stx_ctime) == w->ctime_ns &&
            (int64_t)s.stx_size == w->size;
+}
+
+static int holds(const fr_witness *w)
+{
+    return w->path != NULL ? is_file_unchanged(w)
+                           : __atomic_load_n(w->counter, __ATOMIC_ACQUIRE) == w->value;
 }
 
 /* --- the table */
@@ -319,16 +332,20 @@ int fr_table_publish(fr_table *t, const fr_draft *draft)
     return look_up(t, hash, draft->key, draft->key_size) != NULL ? 0 : -1;
 }
 
-fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t now)
+fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t now_ms)
 {
     fr_answer *a = look_up(t, hash_of(t->seed, key, key_size), key, key_size);
-    int is_good = a != NULL && now < a->until;
+    int is_good = a != NULL && now_ms < a->until;
 
     for (unsigned i = 0; is_good && i < a->witness_count; i++)
         is_good = holds(&a->witnesses[i]);
     if (!is_good) {
         if (a != NULL)
             drop(t, a);
+        return NULL;
+    }
+    if (now_ms >= a->renew) {
+        a->renew = a->until;
         return NULL;
     }
     a->last_used = t->sweeps;
@@ -339,13 +356,13 @@ fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t 
     return a;
 }
 
-void fr_table_sweep(fr_table *t, int64_t sweeps)
+void fr_table_sweep(fr_table *t, int64_t sweeps, int64_t now_ms)
 {
     int64_t before = ++t->sweeps - sweeps;
 
-    for (fr_answer *newer, *a = t->oldest; a != NULL && a->last_used < before; a = newer) {
+    for (fr_answer *newer, *a = t->oldest; a != NULL; a = newer) {
         newer = a->newer;
-        if (a->fd >= 0)
+        if (a->fd >= 0 && (a->last_used < before || now_ms >= a->until))
             drop(t, a);
     }
 }

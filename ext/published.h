@@ -4,7 +4,10 @@
  *
  * A witness is the status of a file that the answer was made from. Whoever changes such a
  * file replaces it, so one statx(2) tells whether the answer still holds, whichever process
- * made the change. Nothing is believed for longer than one request.
+ * made the change. Or it is the value of a counter in memory that all processes share, which
+ * whoever changes what the answer was made from moves on afterwards. Nothing of that is
+ * believed for longer than one request; an answer that others may change unnoticed ends by
+ * itself.
  *
  * The table is bounded by answers, by bytes in memory and by open files; beyond, what was
  * not asked for the longest goes. One thread at a time.
@@ -24,12 +27,14 @@ enum {
 };
 
 typedef struct {
-    const char *path;
+    const char *path; /* of a file; NULL for a counter */
     uint64_t device;
     uint64_t inode;
     int64_t mtime_ns;
     int64_t ctime_ns;
     int64_t size;
+    const uint64_t *counter; /* stays as long as the answer is published */
+    uint64_t value;
 } fr_witness;
 
 typedef struct fr_answer {
@@ -47,7 +52,8 @@ typedef struct fr_answer {
     int fd;                                     /* -1: none */
     uint64_t file_offset;                       /* where the body begins in the file */
     uint64_t body_size;                         /* of a range's answer: the whole blob */
-    int64_t until;                              /* Unix seconds; INT64_MAX: no end */
+    int64_t until;                              /* monotonic milliseconds; INT64_MAX: no end */
+    int64_t renew;                              /* from when on one request passes it by */
     int64_t last_used;                          /* the sweep before which it was asked for */
     int64_t seen_in_memory;                     /* a file of one window: as last_used */
     int status;
@@ -80,6 +86,7 @@ typedef struct {
     uint64_t body_size;
     int is_range; /* the head answers one range of the blob: the parts that vary are marked */
     int64_t until;
+    int64_t renew;
     const fr_witness *witnesses;
     unsigned witness_count;
 } fr_draft;
@@ -106,12 +113,15 @@ int fr_table_publish(fr_table *t, const fr_draft *draft);
  * Return the answer to give to the request of that key at this moment, all of its
  * witnesses just seen to hold; NULL where there is none. One that no longer holds is dropped.
  * It is valid until the table's next call unless fr_answer_keep is called.
+ *
+ * One that has an end is NULL once before: that request is answered by the application, which
+ * publishes anew, while all others are spared the waiting.
  */
-fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t now);
+fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t now_ms);
 
-/* Drop what has a file open and was not asked for in the time of the last `sweeps`, so that
- * a deleted blob's space is given back. Counts itself: clocks are set back. */
-void fr_table_sweep(fr_table *t, int64_t sweeps);
+/* Drop what has a file open and was not asked for in the time of the last `sweeps`, or has come
+ * to its end, so that a deleted blob's space is given back. */
+void fr_table_sweep(fr_table *t, int64_t sweeps, int64_t now_ms);
 
 /* Keep an answer beyond the table's next call, until fr_answer_release. */
 void fr_answer_keep(fr_answer *a);

@@ -32,6 +32,8 @@ static void log_access(fr_lane *lane, const fr_connection *c, const fr_sending *
 /* What came of an answer. Returns whether the connection is free for the next request. */
 static int settle(fr_lane *lane, fr_connection *c, fr_sending *s, fr_progress progress)
 {
+    if (s->answer->fd >= 0)
+        fr_clock_look(&lane->clock); /* a file takes long enough for others to end */
     if (progress != FR_SENT && progress != FR_GONE && c->sending == NULL &&
         (c->sending = fr_sending_put_away(s)) == NULL)
         progress = FR_GONE;
@@ -105,7 +107,7 @@ static void serve(fr_lane *lane, fr_connection *c, const char *data, size_t size
         if (result == FR_HEAD_RECOGNISED && head.closes && used < size)
             result = FR_HEAD_OTHER; /* to end the connection takes lingering */
         answer = result == FR_HEAD_RECOGNISED && !lane->is_draining
-                     ? fr_lookup(&lane->table, &head, lane->clock.now)
+                     ? fr_lookup(&lane->table, &head, lane->clock.now_ms)
                      : NULL;
         if (answer == NULL ||
             fr_sending_begin(&sending, answer, &head, lane->clock.date, scratch) != 0) {

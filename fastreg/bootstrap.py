@@ -133,6 +133,7 @@ def _run_worker(
         drain_timeout_s=config.http.draintimeout.total_seconds(),
         access_log=None if config.log.accesslog.disabled else logs.AccessLog(),
         error_log=_report,
+        generations=generations.memory,
     )
 
 

@@ -169,7 +169,11 @@ class Lane:
         idle_timeout_s: float,
         send_timeout_s: float,
         logs_access: bool,
-    ) -> None: ...
+        generations: Buffer | None = None,
+    ) -> None:
+        """`generations` are 64-bit counters that other processes may move on; kept until
+        `close`."""
+
     def fileno(self) -> int:
         """The descriptor that is readable when `turn` has something to do."""
 
@@ -209,13 +213,15 @@ class Lane:
         request: bytes,
         head: bytes,
         segments: list[bytes | tuple[int, int, int]],
-        witnesses: tuple[tuple[bytes, int, int, int, int, int], ...],
+        witnesses: tuple[tuple[bytes, int, int, int, int, int] | tuple[int, int, float], ...],
         until: float | None = None,
     ) -> bool:
         """Answer the request of this head with the same from now on, for as long as every
-        witness (path, device, inode, mtime_ns, ctime_ns, size) is the status of its file,
-        and until a time in Unix seconds. Return whether that is possible: the request must
-        be one that the lane recognises, the body one segment at most.
+        witness (path, device, inode, mtime_ns, ctime_ns, size) is the status of its file, or
+        (counter, value, …) the value of that counter, and until a time of `time.monotonic`,
+        some of which before one such request is handed over, for the answer to be published
+        anew. Return whether that is possible: the request must be one that the lane
+        recognises, the body one segment at most.
 
         An answer holds only for the same method, target, Authorization and If-None-Match;
         one of a single range holds for every single range of the same file.

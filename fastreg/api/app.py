@@ -78,12 +78,12 @@ class App:
         """Call the handler, and note what an answer that lasts was made of."""
         registry, observed = self._registry, None
         if not operation.action.changes:
-            observed = ObservedDriver(registry.store.driver)
+            observed = ObservedDriver(registry.store.driver.for_reading())
             registry = registry.over(observed)
         call = Call(request, registry, self._settings, self._manifest_budget, arguments)
         response = operation.handler(call)
         if observed and response.lasts and not request.header("If-Range"):
-            response.witnesses = observed.witnesses()
+            response.witnesses, response.until = observed.witnesses(), observed.until()
         return response
 
     def _refusal(self, action: Action) -> type[Unsupported] | None:
@@ -142,7 +142,7 @@ def _body_to_send(request: Request, response: Response) -> Body:
     if request.method == "HEAD":
         body.close()
         body = Body([])
-    body.witnesses = response.witnesses
+    body.witnesses, body.until = response.witnesses, response.until
     return body
 
 

@@ -142,8 +142,9 @@ class Readable(Protocol):
     def close(self) -> None: ...
 
 
-Witness = tuple[bytes, int, int, int, int, int]
-"""A file and what identifies it: path, device, inode, mtime and ctime in ns, size."""
+Witness = tuple[bytes, int, int, int, int, int] | tuple[int, int, float]
+"""A file and what identifies it: path, device, inode, mtime and ctime in ns, size. Or a counter,
+its value, and until when it tells of every change."""
 
 
 class Body:
@@ -156,10 +157,11 @@ class Body:
     witnesses: tuple[Witness, ...] | None = None
     """Where not None, the answer is also that to every later request with the same method,
     target, `Authorization`, `If-None-Match` and `Range`, and without `If-Range`, as long as
-    each of these files is there with this identity."""
+    each of these files is there with this identity, and each counter has this value."""
 
     until: float | None = None
-    """In Unix seconds: when the answer ends to be that all the same, None for never."""
+    """When the answer ends to be that all the same, on the clock of `time.monotonic`; None for
+    never."""
 
     def __init__(self, pieces: list[bytes | Readable]) -> None:
         self._pieces = pieces
@@ -215,4 +217,5 @@ class Response:
     """Whether nothing decides it but what `Body.witnesses` names and what was read of the
     store."""
     witnesses: tuple[Witness, ...] | None = None
-    """See `Body.witnesses`."""
+    until: float | None = None
+    """See `Body`, for both."""

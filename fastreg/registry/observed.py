@@ -7,10 +7,13 @@ that no longer holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
-from fastreg.storage.base import Driver, Readable, Stat, Witness, Writer
+from fastreg.storage.base import Driver, Generation, Readable, Stat, Witness, Writer
+from fastreg.storage.errors import StorageError
+
+T = TypeVar("T")
 
 MAX_WITNESSES: Final = 3
 """As many as any answer worth keeping has: a tag's link, the revision's, the content."""
@@ -21,35 +24,45 @@ class ObservedDriver(Driver):
 
     def __init__(self, inner: Driver) -> None:
         self._inner = inner
-        self._taken: dict[str, Witness] | None = {}
+        self._taken: dict[str, Witness | Generation] | None = {}
 
-    def witnesses(self) -> tuple[Witness, ...] | None:
+    def witnesses(self) -> tuple[Witness | Generation, ...] | None:
         """Return the witnesses of all that was asked, in that order; None where something
         else, or more, was done than to read objects that have one."""
         if self._taken is None or len(self._taken) > MAX_WITNESSES:
             return None
         return tuple(self._taken.values())
 
-    def _observe(self, key: str) -> None:
-        if self._taken is None or key in self._taken:
-            return
-        witness = self._inner.witness(key)
-        if isinstance(witness, Witness):
-            self._taken[key] = witness
-        else:
-            self._taken = None
+    def until(self) -> float | None:
+        """Return until when the witnesses tell of every change, on the clock of
+        `time.monotonic`; None for always."""
+        taken = (self._taken or {}).values()
+        return min((each.until for each in taken if isinstance(each, Generation)), default=None)
+
+    def _observing(self, key: str, ask: Callable[..., T], *args: Any) -> T:
+        if self._taken is not None and key not in self._taken:
+            witness = self._inner.witness(key)
+            if witness is None:
+                self._taken = None
+            else:
+                self._taken[key] = witness
+        try:
+            return ask(key, *args)
+        except StorageError:
+            self._taken = None  # of what is not there, a counter tells nothing
+            raise
 
     def stat(self, key: str) -> Stat:
-        self._observe(key)
-        return self._inner.stat(key)
+        return self._observing(key, self._inner.stat)
 
     def get(self, key: str, max_bytes: int) -> bytes:
-        self._observe(key)
-        return self._inner.get(key, max_bytes)
+        return self._observing(key, self._inner.get, max_bytes)
 
     def open(self, key: str, offset: int = 0, length: int | None = None) -> Readable:
-        self._observe(key)
-        return self._inner.open(key, offset, length)
+        return self._observing(key, self._inner.open, offset, length)
+
+    def prefetch(self, key: str) -> None:
+        self._inner.prefetch(key)
 
     def put(
         self, key: str, data: bytes, *, if_version: str | None = None, durable: bool = True

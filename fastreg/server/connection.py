@@ -153,8 +153,8 @@ class Connection(Answer):
             return  # not all of it is there yet
         if segments and str(segments_length(segments)) != self.provided_content_length:
             return
-        until = getattr(result, "until", None)
-        self.server.lane.publish(self._raw_head + b"\r\n\r\n", head, segments, witnesses, until)
+        request = self._raw_head + b"\r\n\r\n"
+        self.server.lane.publish(request, head, segments, witnesses, result.until)
 
     # --- the end of a request
 

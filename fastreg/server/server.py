@@ -45,7 +45,9 @@ class Server:
         access_log: AccessLog | None = None,
         error_log: ErrorLog = no_error_log,
         share: Share | None = None,
+        generations: memoryview | None = None,
     ) -> None:
+        """`generations` are the counters that the application's witnesses name."""
         self.settings = settings or Settings()
         self.share = share or Share.alone()
         self.application = app
@@ -57,6 +59,7 @@ class Server:
             idle_timeout_s=self.settings.idle_timeout_s,
             send_timeout_s=self.settings.send_timeout_s,
             logs_access=access_log is not None,
+            generations=generations,
         )
         self._told = 0
         self._serving: set[Connection] = set()

@@ -24,6 +24,7 @@ def serve(
     settings: Settings | None = None,
     access_log: AccessLog | None = None,
     error_log: ErrorLog = no_error_log,
+    generations: memoryview | None = None,
 ) -> int:
     """Serve `app` in this process until told to stop; return its exit code.
 
@@ -44,6 +45,7 @@ def serve(
         access_log=access_log,
         error_log=error_log,
         share=station.share,
+        generations=generations,
     )
     server.start()
     station.beat()

@@ -78,6 +78,7 @@ static inline fr_draft draft_of(const char *key, const char *head, const char *b
         .body_size = body != NULL ? strlen(body) : 0,
         .fd = -1,
         .until = INT64_MAX,
+        .renew = INT64_MAX,
     };
 }
 

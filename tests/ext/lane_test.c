@@ -278,6 +278,34 @@ static void test_a_head_is_handed_over_where_it_cannot_be_one(void)
     close_lane();
 }
 
+/* The last quarter of its time. */
+static void test_one_request_renews_an_answer_before_its_end(void)
+{
+    fr_draft draft = draft_of("", TAG_HEAD, "body");
+
+    open_lane();
+    draft.until = lane.clock.now_ms + 40000;
+    CHECK(fr_lane_publish(&lane, GET_TAG, strlen(GET_TAG), &draft) == 0);
+    CHECK(lane.table.newest->renew >= draft.until - 10000);
+    CHECK(lane.table.newest->renew < draft.until - 9000);
+    int client = connect_client();
+    lane.table.newest->renew = lane.clock.now_ms;
+    say(client, GET_TAG);
+    fr_lane_turn(&lane);
+    HANDS_OVER(GET_TAG);
+    close(client);
+    client = connect_client();
+    say(client, GET_TAG);
+    turn();
+    HEARS(client, TAG);
+    lane.table.newest->until = lane.clock.now_ms;
+    say(client, GET_TAG);
+    fr_lane_turn(&lane);
+    HANDS_OVER(GET_TAG);
+    close(client);
+    close_lane();
+}
+
 static void test_answers_are_logged_where_the_log_is_on(void)
 {
     char expected[512];
@@ -315,6 +343,7 @@ int main(void)
     test_the_end_of_what_is_sent_comes_after_the_answers();
     test_adopted_bytes_are_answered_however_many();
     test_a_head_is_handed_over_where_it_cannot_be_one();
+    test_one_request_renews_an_answer_before_its_end();
     test_answers_are_logged_where_the_log_is_on();
     puts("ok");
     return 0;

@@ -2,6 +2,9 @@
 #define _GNU_SOURCE
 #include "checking.h"
 
+#include <sys/mman.h>
+#include <sys/wait.h>
+
 #define HEAD "HTTP/1.1 200 OK\r\nDate: " DATE "\r\nContent-Length: 4\r\n\r\n"
 #define RANGE_HEAD(range, length)                                        \
     "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes " range "\r\n" \
@@ -202,13 +205,30 @@ static void test_sweeping_closes_files_unused_since(void)
 
     CHECK(publish_file(&t, "old", fd) == 0 && publish(&t, "memory", "body") == 0);
     CHECK(publish_file(&t, "used", fd) == 0);
-    fr_table_sweep(&t, 2);
+    fr_table_sweep(&t, 2, NOW);
     CHECK(publish_file(&t, "new", fd) == 0 && find(&t, "used") != NULL && t.answers == 4);
-    fr_table_sweep(&t, 2);
+    fr_table_sweep(&t, 2, NOW);
     CHECK(t.answers == 4);
-    fr_table_sweep(&t, 2);
+    fr_table_sweep(&t, 2, NOW);
     CHECK(t.answers == 3 && t.files == 2 && find(&t, "old") == NULL);
     CHECK(find(&t, "memory") != NULL && find(&t, "used") != NULL && find(&t, "new") != NULL);
+    close(fd);
+    fr_table_free(&t);
+}
+
+static void test_sweeping_closes_files_of_answers_that_have_ended(void)
+{
+    fr_table t = given_table(100, 1 << 20, 8);
+    int fd = make_file("file", BIG);
+    fr_draft file = draft_of_file("file", HEAD, fd, 0, BIG), text = draft_of("text", HEAD, "body");
+
+    file.until = text.until = NOW + 5;
+    CHECK(publish_file(&t, "old", fd) == 0);
+    CHECK(fr_table_publish(&t, &file) == 0 && fr_table_publish(&t, &text) == 0);
+    fr_table_sweep(&t, 60, NOW + 4);
+    CHECK(t.answers == 3 && t.files == 2);
+    fr_table_sweep(&t, 60, NOW + 5);
+    CHECK(t.answers == 2 && t.files == 1 && find(&t, "old") != NULL);
     close(fd);
     fr_table_free(&t);
 }
@@ -290,6 +310,69 @@ static void test_a_replaced_file_is_seen_by_the_next_find(void)
     witness = witness_of("link");
     CHECK(fr_table_publish(&t, &draft) == 0 && find(&t, "a") != NULL);
     CHECK(unlink("link") == 0 && find(&t, "a") == NULL);
+    fr_table_free(&t);
+}
+
+static void test_a_counter_that_moves_on_ends_the_answer(void)
+{
+    uint64_t counters[] = {0, UINT64_MAX};
+    fr_witness first = {.counter = &counters[0], .value = 0};
+    fr_witness second = {.counter = &counters[1], .value = UINT64_MAX};
+    fr_witness file;
+
+    close(make_file("one", 5));
+    file = witness_of("one");
+    CHECK(holds(first, second) && holds(first, file) && holds(file, second));
+    counters[1]--;
+    CHECK(holds(first, file) && !holds(first, second) && !holds(second, file));
+    counters[1]++;
+    counters[0] = UINT64_C(1) << 63;
+    CHECK(!holds(first, file) && !holds(file, first) && holds(file, second));
+    first.value = counters[0];
+    CHECK(holds(first, second));
+}
+
+/* Another process writes what this one maps. */
+static void test_a_counter_that_another_process_moves_is_seen_by_the_next_find(void)
+{
+    uint64_t *counter = mmap(NULL, sizeof *counter, PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    fr_witness witness = {.counter = counter};
+    fr_table t = given_table(8, 1 << 20, 8);
+    fr_draft draft = draft_of("a", HEAD, "body");
+    pid_t child;
+
+    CHECK(counter != MAP_FAILED);
+    draft.witnesses = &witness;
+    draft.witness_count = 1;
+    CHECK(fr_table_publish(&t, &draft) == 0 && find(&t, "a") != NULL);
+    child = fork();
+    if (child == 0) {
+        *counter = 7;
+        _exit(0);
+    }
+    CHECK(child > 0 && waitpid(child, NULL, 0) == child);
+    CHECK(find(&t, "a") == NULL && t.answers == 0);
+    fr_table_free(&t);
+    munmap(counter, sizeof *counter);
+}
+
+static void test_one_request_passes_by_an_answer_that_is_to_be_renewed(void)
+{
+    fr_table t = given_table(8, 1 << 20, 8);
+    fr_draft draft = draft_of("a", HEAD, "body");
+
+    draft.renew = NOW + 3;
+    draft.until = NOW + 5;
+    CHECK(fr_table_publish(&t, &draft) == 0);
+    CHECK(fr_table_find(&t, "a", 1, NOW + 2) != NULL);
+    CHECK(fr_table_find(&t, "a", 1, NOW + 3) == NULL && t.answers == 1);
+    CHECK(fr_table_find(&t, "a", 1, NOW + 3) != NULL && fr_table_find(&t, "a", 1, NOW + 4) != NULL);
+    draft.renew = NOW + 6;
+    draft.until = NOW + 8;
+    CHECK(fr_table_publish(&t, &draft) == 0 && fr_table_find(&t, "a", 1, NOW + 5) != NULL);
+    CHECK(fr_table_find(&t, "a", 1, NOW + 7) == NULL && t.answers == 1);
+    CHECK(fr_table_find(&t, "a", 1, NOW + 8) == NULL && t.answers == 0);
     fr_table_free(&t);
 }
 
@@ -425,10 +508,14 @@ int main(void)
     test_a_file_is_held_by_a_descriptor_of_its_own();
     test_a_small_file_in_the_page_cache_is_taken_to_memory();
     test_sweeping_closes_files_unused_since();
+    test_sweeping_closes_files_of_answers_that_have_ended();
     test_a_kept_answer_outlives_the_table();
     test_each_part_of_a_witness_must_hold();
     test_a_replaced_file_is_seen_by_the_next_find();
     test_each_find_asks_the_file_system_anew();
+    test_a_counter_that_moves_on_ends_the_answer();
+    test_a_counter_that_another_process_moves_is_seen_by_the_next_find();
+    test_one_request_passes_by_an_answer_that_is_to_be_renewed();
     test_an_answer_ends_at_its_until();
     test_a_head_that_cannot_be_repeated_is_refused();
     test_a_file_that_is_not_open_is_refused();

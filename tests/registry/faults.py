@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fastreg.storage.base import Driver, Readable, Stat, Witness, Writer
+from fastreg.storage.base import Driver, Generation, Readable, Stat, Witness, Writer
 
 Hook = Callable[[str, str], None]
 """Told the call (`put`, `delete`, `open`, `writer.sync`, …) and its key; may raise."""
@@ -42,7 +42,7 @@ class HookedDriver(Driver):
         with self.around("stat", key):
             return self.inner.stat(key)
 
-    def witness(self, key: str) -> Witness | None:
+    def witness(self, key: str) -> Witness | Generation | None:
         with self.around("witness", key):
             return self.inner.witness(key)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from fastreg.registry.observed import MAX_WITNESSES, ObservedDriver
-from fastreg.storage.base import Driver
+from fastreg.storage.base import Driver, Generation
 from fastreg.storage.errors import NotFound
+from fastreg.storage.local import LocalDriver
 from tests.registry.faults import HookedDriver
 from tests.storage.witnesses import Clock
 
@@ -52,6 +54,46 @@ def test_more_objects_than_a_server_asks_for_are_not_vouched_for(observed: Obser
     for key in "abcd"[: MAX_WITNESSES + 1]:
         observed.stat(key)
     assert observed.witnesses() is None
+
+
+class Remembering(LocalDriver):
+    """Has counters for witnesses, of absent objects too."""
+
+    until = dict.fromkeys("abcdx", 7.0)
+
+    def witness(self, key: str) -> Generation:  # type: ignore[override]
+        return Generation(ord(key), 1, self.until[key])
+
+
+@pytest.fixture
+def remembering(driver: HookedDriver, calls: list[str], root: Path) -> ObservedDriver:
+    driver.inner = Remembering(root)
+    return ObservedDriver(driver)
+
+
+def test_counters_are_witnesses_that_end_with_the_first_of_them(
+    remembering: ObservedDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Remembering, "until", {"a": 9.0, "b": 5.0, "c": 6.0})
+    assert remembering.until() is None
+    for key, until in (("a", 9.0), ("b", 5.0), ("c", 5.0)):
+        remembering.get(key, 9)
+        assert remembering.until() == until
+    assert remembering.witnesses() == ((97, 1, 9.0), (98, 1, 5.0), (99, 1, 6.0))
+
+
+def test_files_tell_of_every_change_for_ever(observed: ObservedDriver) -> None:
+    observed.stat("a")
+    assert (len(observed.witnesses() or ()), observed.until()) == (1, None)
+
+
+@pytest.mark.parametrize("ask", ["stat", "get", "open"])
+def test_of_an_absent_object_a_counter_tells_nothing(remembering: ObservedDriver, ask: str) -> None:
+    with pytest.raises(NotFound):
+        remembering.get("x", 9) if ask == "get" else getattr(remembering, ask)("x")
+    assert remembering.witnesses() is None
+    assert remembering.get("a", 9) == b"a"
+    assert remembering.witnesses() is None
 
 
 USES: dict[str, Callable[[Driver], object]] = {

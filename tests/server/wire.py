@@ -141,7 +141,7 @@ def servers() -> Iterator[StartServer]:
     """Start servers that end with the block: `start(app, **settings)`."""
     started: list[Running] = []
 
-    def start(app: Any, **settings: Any) -> Running:
+    def start(app: Any, generations: memoryview | None = None, **settings: Any) -> Running:
         (sock,) = bind("127.0.0.1:0")
         records = Records()
         errors: list[tuple[str, dict[str, object]]] = []
@@ -151,6 +151,7 @@ def servers() -> Iterator[StartServer]:
             settings=Settings(**settings),
             access_log=records,
             error_log=lambda event, fields: errors.append((event, fields)),
+            generations=generations,
         )
         server.start()
         running = Running(server, sock.getsockname()[1], records, errors)

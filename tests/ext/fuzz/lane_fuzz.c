@@ -17,6 +17,7 @@ static const uint8_t *script, *script_end;
 static int big, layer, small; /* files */
 static char directory[] = "/tmp/fastreg-lane-XXXXXX", link_path[sizeof directory + 8];
 static fr_connection *reads[CLIENTS];
+static uint64_t counter; /* moved by others */
 static int is_drained;
 static size_t total;
 
@@ -32,8 +33,9 @@ static client *any_client(void)
 
 /* --- the application */
 
-static int publish_version(size_t which, int version, const fr_witness *witness)
+static int publish_version(size_t which, int version)
 {
+    fr_witness witness = {.counter = &counter, .value = counter};
     expectation e = expect(which, version, 7, 9);
     fr_draft draft = draft_of("", e.head, NULL);
     answer_kind kind = ANSWERS[which].kind;
@@ -44,8 +46,10 @@ static int publish_version(size_t which, int version, const fr_witness *witness)
         draft.fd = kind == LAYER_ANSWER ? layer : kind == SMALL_ANSWER ? small : big;
     draft.body_size = e.size - e.head_size;
     draft.file_offset = e.first;
-    draft.witnesses = witness;
-    draft.witness_count = (unsigned)ANSWERS[which].has_witness;
+    if (ANSWERS[which].witness == A_FILE)
+        witness = witness_of(link_path);
+    draft.witnesses = &witness;
+    draft.witness_count = ANSWERS[which].witness != NO_WITNESS;
     return fr_lane_publish(&lane, ANSWERS[which].request, strlen(ANSWERS[which].request), &draft);
 }
 
@@ -61,33 +65,32 @@ static void publish_again(void)
 {
     size_t which = next_byte() % COUNT(ANSWERS);
     int version = versions[which].count;
-    fr_witness witness;
 
     if (version == VERSIONS || (ANSWERS[which].kind == SMALL_ANSWER && is_disk_cold))
         return;
-    if (ANSWERS[which].has_witness) {
-        if (access(link_path, F_OK) != 0)
-            return;
-        witness = witness_of(link_path);
-    }
+    if (ANSWERS[which].witness == A_FILE && access(link_path, F_OK) != 0)
+        return;
     end_version(which);
     versions[which].from[version] = step;
     versions[which].to[version] = FOREVER;
     versions[which].count++;
-    CHECK(publish_version(which, version, &witness) == 0);
+    CHECK(publish_version(which, version) == 0);
 }
 
-/* The size is that of no earlier one, as the times may be the same. */
-static void change_the_link(void)
+/* The size of the file is that of no earlier one, as the times may be the same. */
+static void change_a_witness(void)
 {
     static size_t changes;
+    unsigned how = next_byte();
 
-    if (next_byte() & 1)
+    if (how & 2)
+        counter++;
+    else if (how & 1)
         close(make_file(link_path, 1 + changes++ % 5000));
     else
         unlink(link_path);
     for (size_t i = 0; i < COUNT(ANSWERS); i++)
-        if (ANSWERS[i].has_witness)
+        if (ANSWERS[i].witness == (how & 2 ? A_COUNTER : A_FILE))
             end_version(i);
 }
 
@@ -97,7 +100,9 @@ static void forget_answers(void)
 
     for (fr_answer *a = lane.table.newest; a != NULL; a = a->older) {
         if (how & 1)
-            a->until = lane.clock.now;
+            a->until = lane.clock.now_ms;
+        else if (how & 2)
+            a->renew = lane.clock.now_ms;
         else
             a->last_used -= 3600; /* the next tick closes files */
     }
@@ -356,7 +361,7 @@ static void do_next(void)
     case 9: case 10: take_turn(); break;
     case 11: let_time_pass(); break;
     case 12: publish_again(); break;
-    case 13: change_the_link(); break;
+    case 13: change_a_witness(); break;
     case 14: forget_answers(); break;
     case 15: is_disk_cold = (int)next_byte() & 1; break;
     case 16: resume(next_byte() % CLIENTS); break;
@@ -424,18 +429,16 @@ static void prepare(void)
 static void begin_script(void)
 {
     static const fr_lane_settings SETTINGS = {10 * MINUTE, 20 * MINUTE, 30 * MINUTE, 1};
-    fr_witness witness;
 
     step = is_drained = is_disk_cold = 0;
     total = 0;
     CHECK(fr_lane_init(&lane, &SETTINGS) == 0);
     close(make_file(link_path, 6000));
-    witness = witness_of(link_path);
     for (size_t i = 0; i < COUNT(ANSWERS); i++) {
         versions[i].from[0] = -1;
         versions[i].to[0] = FOREVER;
         versions[i].count = 1;
-        CHECK(publish_version(i, 0, &witness) == 0);
+        CHECK(publish_version(i, 0) == 0);
     }
     for (size_t i = 0; i < CLIENTS; i++) {
         clients[i].fd = clients[i].lane_fd = -1;

@@ -20,21 +20,25 @@ enum {
 
 typedef enum { TAG_ANSWER, NO_ANSWER, LAYER_ANSWER, SMALL_ANSWER, BIG_ANSWER } answer_kind;
 
+typedef enum { NO_WITNESS, A_FILE, A_COUNTER } witness_kind;
+
 /* What is published, of one request each. */
 static const struct {
     const char *request;
     answer_kind kind;
-    int has_witness;
+    witness_kind witness;
 } ANSWERS[] = {
-    {GET_TAG, TAG_ANSWER, 1},
-    {"HEAD /v2/a/manifests/t" HOST "\r\n", NO_ANSWER, 1},
-    {"GET /v2/" HOST "\r\n", NO_ANSWER, 0},
-    {GET_LAYER "\r\n", LAYER_ANSWER, 0},
-    {"GET /v2/small/blobs/sha256:" HEX_64 HOST "\r\n", SMALL_ANSWER, 1},
-    {"GET " BIG HOST "Range: bytes=7-9\r\n\r\n", BIG_ANSWER, 0},
-    {"GET /v2/a/manifests/t" HOST "Connection: close\r\n\r\n", TAG_ANSWER, 1},
-    {GET_LAYER "Connection: close\r\n\r\n", LAYER_ANSWER, 0},
-    {"GET /v2/a/manifests/t" HOST "If-None-Match: \"sha256:ab\"\r\n\r\n", NO_ANSWER, 1},
+    {GET_TAG, TAG_ANSWER, A_FILE},
+    {"HEAD /v2/a/manifests/t" HOST "\r\n", NO_ANSWER, A_FILE},
+    {"GET /v2/" HOST "\r\n", NO_ANSWER, NO_WITNESS},
+    {GET_LAYER "\r\n", LAYER_ANSWER, NO_WITNESS},
+    {"GET /v2/small/blobs/sha256:" HEX_64 HOST "\r\n", SMALL_ANSWER, A_FILE},
+    {"GET " BIG HOST "Range: bytes=7-9\r\n\r\n", BIG_ANSWER, NO_WITNESS},
+    {"GET /v2/a/manifests/t" HOST "Connection: close\r\n\r\n", TAG_ANSWER, A_FILE},
+    {GET_LAYER "Connection: close\r\n\r\n", LAYER_ANSWER, NO_WITNESS},
+    {"GET /v2/a/manifests/t" HOST "If-None-Match: \"sha256:ab\"\r\n\r\n", NO_ANSWER, A_FILE},
+    {"GET /v2/far/manifests/t" HOST "\r\n", TAG_ANSWER, A_COUNTER},
+    {"GET /v2/far/blobs/sha256:" HEX_64 HOST "\r\n", LAYER_ANSWER, A_COUNTER},
 };
 
 /* Held from the step `from` until the step `to`. */
