@@ -52,16 +52,16 @@ class Cache:
         self,
         root: str,
         *,
-        max_bytes: int | None = None,
-        sampling: float = 0.0,
+        max_size: int | float,
+        sampling: float,
         off_loop: OffLoop,
         spawn: Spawn,
         sleep: Callable[[float], None],
     ) -> None:
-        """`max_bytes` None: a share of the disk. `sampling` is the share of openings after
-        which a complete file is verified again."""
+        """`max_size` as of `Room`; `sampling` is the share of openings after which a complete
+        file is verified again."""
         self._files = CacheFiles(root)
-        self._room = Room(root, max_bytes)
+        self._room = Room(root, max_size)
         self._sampling = sampling
         self._off_loop = off_loop
         self._spawn = spawn

@@ -6,8 +6,9 @@
 The permissions of a growing file are its state: 0600 while it grows, 0400 once it is
 verified, 0000 when it turned out wrong. So one `fstat` tells a reader everything. Whoever
 has a file open holds a shared `flock` on it, and deletes none that he cannot lock for himself
-alone. To fill a file is to hold an OFD lock on it, as long as the file will be. Either lock
-ends with its process, and on a local file system of Linux neither sees the other.
+alone. To fill a file is to hold an OFD lock on it, as long as the room that the file was
+promised. Either lock ends with its process, and on a local file system of Linux neither sees
+the other.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ def filling_size(fd: int) -> int | None:
     return None if kind == fcntl.F_UNLCK else length
 
 
-def _become_filler(fd: int, size: int) -> None:
-    """Raises BlockingIOError while another descriptor is the filler's."""
+def fill_up_to(fd: int, size: int) -> None:
+    """Be the filler, and let others know how long the file will be. Raises BlockingIOError
+    while another descriptor is the filler's."""
     lock = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, size, 0)
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock)
 
@@ -79,6 +81,7 @@ class CacheFiles:
             except BlockingIOError:
                 return None  # as good as deleted
             if descriptor is not None:
+                _settle_permissions(descriptor.number)
                 return descriptor
         return None
 
@@ -124,7 +127,7 @@ class CacheFiles:
             with suppress(FileExistsError):
                 os.mkdir(directory, DIRECTORY_MODE)
 
-    def open_to_fill(self, name: str, size: int) -> Descriptor | None:
+    def open_to_fill(self, name: str) -> Descriptor | None:
         """Become the filler of the growing file; None where there is none to fill, or
         another one is at it. Raises OSError."""
         try:
@@ -134,7 +137,7 @@ class CacheFiles:
         if descriptor is None:
             return None
         try:
-            _become_filler(descriptor.number, size)
+            fill_up_to(descriptor.number, 1)
             if is_linked(descriptor.number, self.partial(name)):  # not complete since
                 return descriptor
         except BlockingIOError:
@@ -161,6 +164,13 @@ class CacheFiles:
     def drop(self, name: str, fd: int) -> None:
         """Take away a complete file; who reads it can read on."""
         _unlink_if_same(self.path(name), fd)
+
+
+def _settle_permissions(fd: int) -> None:
+    """Restore what the permissions of a complete file say, where someone changed them."""
+    if not is_verified(os.fstat(fd)):
+        with suppress(OSError):  # read-only: the origin has the last byte, too
+            os.fchmod(fd, VERIFIED)
 
 
 def touch_if_long_ago(fd: int) -> None:

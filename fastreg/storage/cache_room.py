@@ -16,12 +16,10 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from fastreg.storage.cache_files import PARTIAL, evict, filling_size
+from fastreg.storage.cache_files import PARTIAL, evict, fill_up_to, filling_size
 
 log = structlog.get_logger()
 
-DEFAULT_SHARE: Final = 0.8
-"""Of what the cache has and the disk has free, where nobody says how much it may be."""
 _FULL_TO: Final = 0.9
 """Down to which share room is made, so that it is seldom."""
 _FREE_SHARE: Final = 0.05
@@ -40,39 +38,46 @@ class _File(NamedTuple):
 
 
 class Room:
-    """All calls wait for the disk. `max_bytes` None: a share of the disk."""
+    """All calls wait for the disk, but for one. `max_size` is in bytes; or, as a float, a
+    share of what the cache has and the disk has free."""
 
-    def __init__(self, root: str, max_bytes: int | None) -> None:
+    def __init__(self, root: str, max_size: int | float) -> None:
         self._root = os.path.abspath(root)
-        self._max_bytes = max_bytes
+        self._max_size = max_size
         self._has_counted = False
         self._refused_until = 0.0
 
-    def reserve(self, size: int) -> None:
-        """Promise room for `size` more bytes; evict the least recently used for it. Raises
-        NoRoom, and OSError where the directory cannot be used."""
+    def promise(self, fd: int, size: int) -> None:
+        """Promise its filler that the file can have `size` bytes; evict the least recently
+        used for it. Raises NoRoom, and OSError where the directory cannot be used."""
+        with self._locked() as record:
+            self._reserve(record, size - os.fstat(fd).st_size)
+            fill_up_to(fd, size)
+
+    def _reserve(self, record: int, size: int) -> None:
         if time.monotonic() < self._refused_until:
             raise NoRoom("the cache is full of what is being read")
-        with self._locked() as fd:
-            used = self._used(fd)
+        used = self._used(record)
+        if not self._fits(used, size):
+            used = self._make_room(size)
+            self._write(record, used)
             if not self._fits(used, size):
-                used = self._make_room(size)
-                self._write(fd, used)
-                if not self._fits(used, size):
-                    raise self._refusal(size)
-            self._write(fd, used + size)
+                raise self._refusal(size)
+        self._write(record, used + size)
 
     def is_too_small(self, size: int) -> bool:
         """Whether `size` bytes could not fit if nothing else were there. Does not wait."""
-        if self._max_bytes is not None:
-            return size > self._max_bytes
+        if isinstance(self._max_size, int):
+            return size > self._max_size
         status = os.statvfs(self._root)
-        return size > status.f_blocks * status.f_frsize * DEFAULT_SHARE
+        return size > status.f_blocks * status.f_frsize * self._max_size
 
-    def check(self) -> None:
-        """Raise NoRoom when others have filled the disk, and evicting does not help."""
-        if self._free() < self._free_floor():
-            self.reserve(0)
+    def check(self, fd: int) -> None:
+        """Raise NoRoom when others have filled the disk that the file is on, and evicting
+        does not help."""
+        if _spare(fd) < 0:
+            with self._locked() as record:
+                self._reserve(record, 0)
 
     def _refusal(self, size: int) -> NoRoom:
         if size <= self._limit(0):
@@ -81,20 +86,13 @@ class Room:
         return NoRoom(f"no room for {size} bytes")
 
     def _fits(self, used: int, size: int) -> bool:
-        return used + size <= self._limit(used) and self._free() - size >= self._free_floor()
+        return used + size <= self._limit(used) and size <= _spare(self._root)
 
     def _limit(self, used: int) -> int:
-        if self._max_bytes is not None:
-            return self._max_bytes
-        return int((used + self._free()) * DEFAULT_SHARE)
-
-    def _free(self) -> int:
+        if isinstance(self._max_size, int):
+            return self._max_size
         status = os.statvfs(self._root)
-        return status.f_bavail * status.f_frsize
-
-    def _free_floor(self) -> int:
-        status = os.statvfs(self._root)
-        return min(int(status.f_blocks * status.f_frsize * _FREE_SHARE), _FREE_BYTES)
+        return int((used + status.f_bavail * status.f_frsize) * self._max_size)
 
     def _make_room(self, size: int) -> int:
         """Evict until `size` more bytes fit; return what is used then."""
@@ -103,7 +101,7 @@ class Room:
         limit = self._limit(used)
         if size > limit:
             return used  # would not fit if nothing else were there
-        lacking = self._free_floor() + size - self._free()
+        lacking = size - _spare(self._root)
         if used + size > limit:
             lacking = max(lacking, used + size - int(limit * _FULL_TO))
         evicted = count = 0
@@ -143,6 +141,13 @@ class Room:
 
     def _write(self, fd: int, used: int) -> None:
         os.pwrite(fd, b"%020d" % used, 0)
+
+
+def _spare(where: str | int) -> int:
+    """Return what the disk has free beyond what it must have."""
+    status = os.statvfs(where)
+    kept = min(int(status.f_blocks * _FREE_SHARE) * status.f_frsize, _FREE_BYTES)
+    return status.f_bavail * status.f_frsize - kept
 
 
 def _look_at(path: str) -> _File | None:

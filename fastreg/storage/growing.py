@@ -101,7 +101,7 @@ class Fill:
     def run(self) -> None:
         """Bring the file to its end, unless another filler is at it. Raises StorageError and
         OSError; what was written then stays for the next one, unless it is wrong."""
-        descriptor = self._off_loop(self._files.open_to_fill, self._origin.name, self._origin.size)
+        descriptor = self._off_loop(self._files.open_to_fill, self._origin.name)
         if descriptor is None:
             return
         try:
@@ -118,7 +118,7 @@ class Fill:
         self._size = os.fstat(descriptor.number).st_size
         if self._size > self._origin.size:
             self._end(descriptor)
-        self._room.reserve(self._origin.size - self._size)
+        self._room.promise(descriptor.number, self._origin.size)
 
     def _fetch(self, descriptor: Descriptor) -> None:
         with self._origin.open(self._size, None) as source:
@@ -129,8 +129,8 @@ class Fill:
         data = memoryview(source.read(_PIECE_BYTES))
         if not data:
             raise StorageError(self._origin.key, "ends before the size that it has")
-        self._room.check()
         with descriptor as fd:
+            self._room.check(fd)
             while data:
                 count = os.pwrite(fd, data, self._size)
                 self._size += count

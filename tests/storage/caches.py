@@ -135,7 +135,7 @@ class Caching:
             off_loop=run_in_thread,
             spawn=gevent.spawn,
             sleep=gevent.sleep,
-            **self.options,
+            **{"max_size": 0.8, "sampling": 0.0} | self.options,
         )
         self.driver = CachedDriver(self.far, self.cache, self.generations, identify)
 
