@@ -80,16 +80,18 @@ def _cached(
     from fastreg.server.offloop import run_in_thread
     from fastreg.storage.cache import Cache
     from fastreg.storage.cached import CachedDriver
+    from fastreg.storage.memory import Memory
 
     cache = Cache(
         str(path),
-        max_bytes=settings.maxsize if isinstance(settings.maxsize, int) else None,
+        max_size=settings.maxsize,
         sampling=settings.sampling,
         off_loop=run_in_thread,
         spawn=gevent.spawn,
         sleep=gevent.sleep,
     )
-    return CachedDriver(driver, cache, generations, identify)
+    memory = Memory(driver, generations, settings.revalidate.total_seconds(), gevent.sleep)
+    return CachedDriver(driver, cache, memory, generations, identify)
 
 
 def _settings(azure: Azure) -> AzureSettings:

@@ -21,6 +21,7 @@ from fastreg.storage.base import (
 from fastreg.storage.cache import Cache
 from fastreg.storage.generations import Generations
 from fastreg.storage.growing import Identity, Origin
+from fastreg.storage.memory import Memory
 
 Identify = Callable[[str], Identity | None]
 
@@ -32,13 +33,20 @@ class CachedDriver(Driver):
         self,
         inner: Driver,
         cache: Cache,
+        memory: Memory,
         generations: Generations,
         identify: Identify,
     ) -> None:
         self._inner = inner
         self._cache = cache
+        self._memory = memory
         self._generations = generations
         self._identify = identify
+
+    def for_reading(self) -> Driver:
+        return _RememberingDriver(
+            self._inner, self._cache, self._memory, self._generations, self._identify
+        )
 
     def stat(self, key: str) -> Stat:
         return self._inner.stat(key)
@@ -101,6 +109,22 @@ class CachedDriver(Driver):
         with self._changing(key):
             writer = self._inner.writer(key, append=append, destination=destination)
         return _TellingWriter(writer, lambda *also: self._changing(key, *also))
+
+
+class _RememberingDriver(CachedDriver):
+    """For questions: what it tells of an object may be as old as the memory allows."""
+
+    def for_reading(self) -> Driver:
+        return self
+
+    def stat(self, key: str) -> Stat:
+        return self._memory.stat(key)
+
+    def get(self, key: str, max_bytes: int) -> bytes:
+        return self._memory.get(key, max_bytes)
+
+    def witness(self, key: str) -> Witness | Generation | None:
+        return self._memory.witness(key)
 
 
 class _TellingWriter(Writer):

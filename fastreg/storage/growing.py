@@ -123,12 +123,12 @@ class Fill:
     def _fetch(self, descriptor: Descriptor) -> None:
         with self._origin.open(self._size, None) as source:
             while self._size < self._origin.size:
-                self._off_loop(self._step, source, descriptor)
+                data = source.read(_PIECE_BYTES)
+                if not data:
+                    raise StorageError(self._origin.key, "ends before the size that it has")
+                self._off_loop(self._write, descriptor, memoryview(data))
 
-    def _step(self, source: Readable, descriptor: Descriptor) -> None:
-        data = memoryview(source.read(_PIECE_BYTES))
-        if not data:
-            raise StorageError(self._origin.key, "ends before the size that it has")
+    def _write(self, descriptor: Descriptor, data: memoryview) -> None:
         with descriptor as fd:
             self._room.check(fd)
             while data:

@@ -24,6 +24,7 @@ from fastreg.storage.errors import StorageError
 from fastreg.storage.generations import Generations
 from fastreg.storage.local import LocalDriver
 from fastreg.storage.local_handles import LocalReadable
+from fastreg.storage.memory import Memory
 
 
 @dataclass
@@ -90,7 +91,7 @@ class FarReadable(Readable):
 
     def read(self, max_bytes: int) -> bytes:
         faults = self._far.faults
-        faults.gate(self._position)
+        run_in_thread(faults.gate, self._position)
         run_in_thread(time.sleep, faults.delay_s)
         wanted = min(max_bytes, faults.piece_bytes)
         if faults.fail_at is not None and faults.failures:
@@ -125,6 +126,7 @@ class Caching:
 
     root: Path
     options: dict[str, Any] = field(default_factory=dict)
+    revalidate_s: float = 60.0
 
     def __post_init__(self) -> None:
         self.far = FarDriver(self.root / "far")
@@ -137,7 +139,8 @@ class Caching:
             sleep=gevent.sleep,
             **{"max_size": 0.8, "sampling": 0.0} | self.options,
         )
-        self.driver = CachedDriver(self.far, self.cache, self.generations, identify)
+        self.memory = Memory(self.far, self.generations, self.revalidate_s, gevent.sleep)
+        self.driver = CachedDriver(self.far, self.cache, self.memory, self.generations, identify)
 
     def put(self, size: int, seed: int = 0) -> tuple[str, bytes]:
         """Store a blob; return its key and its bytes."""
