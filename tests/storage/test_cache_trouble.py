@@ -32,6 +32,11 @@ def read_and_settle(caching: Caching, key: str) -> bytes:
     return data
 
 
+def let_it_begin(caching: Caching, key: str) -> None:
+    while not (caching.partial(key).exists() and caching.partial(key).stat().st_size):
+        gevent.sleep(0.001)
+
+
 def overwrite(path: Path, offset: int, data: bytes) -> None:
     path.chmod(0o600)
     with open(path, "r+b") as file:
@@ -95,8 +100,7 @@ def test_a_directory_that_goes_while_it_is_filled_cuts_nobody(caching: Caching) 
     key, data = caching.put(4 * MIB)
     caching.far.faults.delay_s = 0.02
     reader = gevent.spawn(caching.read, key)
-    while not caching.partial(key).exists():
-        gevent.sleep(0.001)
+    let_it_begin(caching, key)
     shutil.rmtree(caching.path)
     late = gevent.spawn(caching.read, key)
     assert [reader.get() == data, late.get() == data] == [True, True]
@@ -107,8 +111,7 @@ def test_a_directory_that_goes_with_its_filler_leaves_the_origin(caching: Cachin
     caching.far.faults.delay_s = 0.02
     caching.far.faults.fail_at, caching.far.faults.failures = 2 * MIB, 1
     reader = gevent.spawn(caching.read, key)
-    while not caching.partial(key).exists():
-        gevent.sleep(0.001)
+    let_it_begin(caching, key)
     shutil.rmtree(caching.path)
     assert reader.get() == data
 
