@@ -31,6 +31,17 @@ def assert_right(client: Client, digests: list[str]) -> None:
         assert client.blob(NAME, digest).expect(200).body == content
 
 
+def ask_until_kept(client: Client, cache: Path, digests: list[str], which: int) -> None:
+    """Ask until there is room: what was asked for a moment ago is in use, and a failure is
+    remembered for a moment."""
+
+    def is_kept() -> bool:
+        assert client.blob(NAME, digests[which]).expect(200).body == CONTENTS[which]
+        return cached_file(cache, digests[which]).exists()
+
+    wait_until(is_kept, "it is kept")
+
+
 def test_a_cache_keeps_to_its_size_and_to_what_was_used_last(
     start_node: StartNode, cloud: Cloud, workdir: Path, digests: list[str]
 ) -> None:
@@ -38,13 +49,7 @@ def test_a_cache_keeps_to_its_size_and_to_what_was_used_last(
     for _ in range(2):
         assert_right(client, digests)
         wait_until(lambda: cached_bytes(workdir / "cache") <= 10 * MIB, "there is room again")
-
-    def is_kept() -> bool:
-        # What was asked for a moment ago is in use, and leaves no room yet.
-        assert client.blob(NAME, digests[-1]).body == CONTENTS[-1]
-        return cached_file(workdir / "cache", digests[-1]).exists()
-
-    wait_until(is_kept, "it is kept")
+    ask_until_kept(client, workdir / "cache", digests, -1)
     before = fetched(cloud, digests[-1])
     assert client.blob(NAME, digests[-1]).body == CONTENTS[-1]
     assert fetched(cloud, digests[-1]) == before
@@ -93,7 +98,7 @@ def test_a_disk_that_others_fill_costs_nobody_an_answer(
         assert_right(registry.client(), digests)
         (workdir / "cache" / "somebody's").unlink()
         assert_right(registry.client(), digests)
-        wait_until(cached_file(workdir / "cache", digests[0]).exists, "it is kept again")
+        ask_until_kept(registry.client(), workdir / "cache", digests, 0)
         registry.stop()
 
 
@@ -112,7 +117,7 @@ def test_a_cache_directory_that_is_removed_is_made_anew(
     for _ in range(3):
         shutil.rmtree(workdir / "cache")
         assert_right(registry.client(), digests)
-        wait_until(cached_file(workdir / "cache", digests[0]).exists, "it is kept again")
+        ask_until_kept(registry.client(), workdir / "cache", digests, 0)
 
 
 def test_a_cache_that_became_read_only_still_serves(
@@ -121,14 +126,14 @@ def test_a_cache_that_became_read_only_still_serves(
     with tmpfs(workdir / "cache", "size=64m") as cache:
         registry = start_node()
         assert_right(registry.client(), digests[:3])
-        wait_until(cached_file(cache, digests[2]).exists, "it is kept")
+        ask_until_kept(registry.client(), cache, digests, 2)
         run("mount", "-o", "remount,ro", cache)
         before = fetched(cloud, digests[0])
         assert_right(registry.client(), digests)
         assert fetched(cloud, digests[0]) == before
         run("mount", "-o", "remount,rw", cache)
         assert_right(registry.client(), digests)
-        wait_until(cached_file(cache, digests[5]).exists, "it is kept again")
+        ask_until_kept(registry.client(), cache, digests, 5)
         registry.stop()
 
 
@@ -140,7 +145,7 @@ def test_another_disk_mounted_over_the_cache_is_used_from_then_on(
     (workdir / "cache").rename(workdir / "old")
     with tmpfs(workdir / "cache", "size=64m") as cache:
         assert_right(registry.client(), digests)
-        wait_until(cached_file(cache, digests[0]).exists, "it is kept there")
+        ask_until_kept(registry.client(), cache, digests, 0)
         registry.stop()
 
 
@@ -156,4 +161,4 @@ def test_a_cache_that_cannot_be_made_costs_nobody_an_answer(
     assert len(lines) <= 10, "told, but not with every request"
     (workdir / "cache").unlink()
     assert_right(registry.client(), digests)
-    wait_until(cached_file(workdir / "cache", digests[0]).exists, "it is kept again")
+    ask_until_kept(registry.client(), workdir / "cache", digests, 0)
