@@ -262,7 +262,7 @@ cdef class Lane:
                 draft.body_size = segment[2]
         return fr_lane_publish(&self.lane, request, <size_t>len(request), &draft) == 0
 
-    cdef bint _take_counter(self, fr_witness *given, tuple witness) except -1:
+    cdef bint _take_counter(self, fr_witness *given, witness) except -1:
         cdef Py_ssize_t counter = witness[0]
         if not 0 <= counter < self.generations.len // <Py_ssize_t>sizeof(uint64_t):
             return False
@@ -307,7 +307,7 @@ def is_resident(int fd, uint64_t offset, uint64_t length):
     return bool(fr_file_is_resident(fd, offset, length))
 
 
-cdef _take_file(fr_witness *given, tuple witness):
+cdef _take_file(fr_witness *given, witness):
     given.path = <const char *>(<bytes>witness[0])
     given.device = witness[1]
     given.inode = witness[2]
