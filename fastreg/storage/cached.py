@@ -85,6 +85,8 @@ class CachedDriver(Driver):
 
     @contextmanager
     def _changing(self, *keys: str) -> Iterator[None]:
+        for key in keys:
+            check_key(key)
         try:
             yield
         finally:
@@ -118,13 +120,13 @@ class _RememberingDriver(CachedDriver):
         return self
 
     def stat(self, key: str) -> Stat:
-        return self._memory.stat(key)
+        return self._memory.stat(check_key(key))
 
     def get(self, key: str, max_bytes: int) -> bytes:
-        return self._memory.get(key, max_bytes)
+        return self._memory.get(check_key(key), max_bytes)
 
     def witness(self, key: str) -> Witness | Generation | None:
-        return self._memory.witness(key)
+        return self._memory.witness(check_key(key))
 
 
 class _TellingWriter(Writer):

@@ -8,13 +8,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+import gevent
 import pytest
 from azure.storage.blob import ContainerClient
 from gevent.threadpool import ThreadPool
 
+from fastreg.registry.content import identify
 from fastreg.storage.azure import AzureDriver
 from fastreg.storage.base import Driver, OffLoop, Writer, run_inline
+from fastreg.storage.cache import Cache
+from fastreg.storage.cached import CachedDriver
+from fastreg.storage.generations import Generations
 from fastreg.storage.local import LocalDriver
+from fastreg.storage.memory import Memory
 from tests.azurite import Azurite
 from tests.faulty.cloud import Cloud
 from tests.faulty.proxy import FaultProxy
@@ -97,7 +103,29 @@ def azure_store(azurite: Azurite, in_threads: OffLoop) -> Iterator[Store]:
     store.end_children()
 
 
-@pytest.fixture(params=["local_store", "threaded_store", "azure_store"])
+def _behind_a_cache(driver: LocalDriver, directory: Path, off_loop: OffLoop) -> CachedDriver:
+    generations = Generations()
+    cache = Cache(
+        str(directory),
+        max_size=0.8,
+        sampling=0.0,
+        off_loop=off_loop,
+        spawn=gevent.spawn,
+        sleep=gevent.sleep,
+    )
+    memory = Memory(driver, generations, 1.0, gevent.sleep)
+    return CachedDriver(driver, cache, memory, generations, identify)
+
+
+@pytest.fixture
+def cached_store(threaded_store: Store, tmp_path: Path, in_threads: OffLoop) -> Store:
+    inner = threaded_store.driver
+    assert isinstance(inner, LocalDriver)
+    threaded_store.driver = _behind_a_cache(inner, tmp_path / "cache", in_threads)
+    return threaded_store
+
+
+@pytest.fixture(params=["local_store", "threaded_store", "azure_store", "cached_store"])
 def store(request: pytest.FixtureRequest) -> Store:
     store = request.getfixturevalue(request.param)
     assert isinstance(store, Store)
