@@ -69,6 +69,7 @@ def build_app(
         delete_enabled=config.storage.delete.enabled,
         readonly=config.storage.maintenance.readonly.enabled,
         redirect=config.storage.redirects,
+        prefetch=config.storage.cache.prefetch,
         max_catalog_entries=config.catalog.maxentries,
         max_tags=config.tags.maxtags,
     )

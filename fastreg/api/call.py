@@ -28,6 +28,8 @@ class Settings:
     readonly: bool = False
     redirect: bool = False
     """Send who asks for a blob to the store, where it gives URLs."""
+    prefetch: bool = False
+    """Begin to fetch an image's blobs when its manifest is asked for."""
     max_catalog_entries: int = 1000
     max_tags: int = 1000
 

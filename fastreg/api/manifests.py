@@ -36,6 +36,8 @@ def get_manifest(call: Call) -> Response:
     ]
     if has_etag(call.request.header("If-None-Match"), str(manifest.digest)):
         return Response(304, headers, lasts=True)
+    if call.settings.prefetch and call.request.method == "GET":
+        call.repository.manifests.prefetch(manifest)
     headers.append(("Content-Type", manifest.media_type))
     return Response(200, headers, manifest.content, lasts=True)
 

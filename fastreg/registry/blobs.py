@@ -41,6 +41,10 @@ class Blobs:
         content, _ = self._content(digest)
         return self._store.driver.signed_url(paths.blob_data(content), lifetime_s)
 
+    def prefetch(self, digest: Digest) -> None:
+        """Bring the content nearer, where the driver can. Returns at once."""
+        self._store.driver.prefetch(paths.blob_data(digest))
+
     def _content(self, digest: Digest) -> tuple[Digest, int]:
         """Return the digest under which the content is stored, and its size.
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastreg.errors import ManifestBlobUnknown, ManifestUnknown
 from fastreg.oci.digest import Digest
 from fastreg.oci.manifest import Descriptor, InvalidManifest, Manifest, media_type_of, parse
-from fastreg.oci.mediatypes import MANIFESTS
+from fastreg.oci.mediatypes import IMAGES, MANIFESTS
 from fastreg.registry import paths
 from fastreg.registry.blobs import Blobs
 from fastreg.registry.content import read_manifest, stored_size
@@ -61,6 +61,13 @@ class Manifests:
         if digest is None:
             raise ManifestUnknown({"tag": tag, "repository": self._name})
         return self.read(digest)
+
+    def prefetch(self, manifest: StoredManifest) -> None:
+        """Bring the blobs of an image nearer: who asks for its manifest asks for them next.
+        Of an index, nobody knows which of its images is meant."""
+        if manifest.media_type in IMAGES:
+            for descriptor in _blobs_of(manifest.content):
+                self._blobs.prefetch(descriptor.parsed_digest)
 
     def put(
         self,
@@ -142,6 +149,13 @@ def _served_type(content: bytes) -> str:
         return media_type_of(content)
     except InvalidManifest:
         return "application/octet-stream"
+
+
+def _blobs_of(content: bytes) -> Sequence[Descriptor]:
+    try:
+        return parse(content).blobs
+    except InvalidManifest:
+        return ()
 
 
 def _subject_of(content: bytes | None) -> Digest | None:
