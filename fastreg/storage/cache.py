@@ -18,6 +18,7 @@ import structlog
 from fastreg.storage.base import OffLoop, Readable
 from fastreg.storage.cache_files import CacheFiles, filling_size, is_verified, touch_if_long_ago
 from fastreg.storage.cache_room import Room
+from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import StorageError
 from fastreg.storage.growing import (
     Fill,
@@ -26,7 +27,6 @@ from fastreg.storage.growing import (
     Verification,
     WrongContent,
 )
-from fastreg.storage.local_handles import Descriptor
 
 log = structlog.get_logger()
 

@@ -20,8 +20,8 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.local_files import is_linked
-from fastreg.storage.local_handles import Descriptor
 
 PARTIAL: Final = ".partial"
 DIRECTORY_MODE: Final = 0o700

@@ -17,8 +17,9 @@ from typing import Final, Protocol
 from fastreg.storage.base import OffLoop, Readable, Segment
 from fastreg.storage.cache_files import CacheFiles, is_verified, is_wrong
 from fastreg.storage.cache_room import Room
+from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import StorageError
-from fastreg.storage.local_handles import Descriptor, read_at
+from fastreg.storage.local_handles import read_at
 
 _PIECE_BYTES: Final = 1 << 20
 _HASH_AHEAD: Final = 4

@@ -5,60 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
+import sys
 from contextlib import suppress
 from typing import Final
 
 from fastreg.storage import local_files
 from fastreg.storage.base import OffLoop, Readable, Writer
+from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import NotFound, StorageError
 from fastreg.storage.local_directories import Directories, sync_directory
 from fastreg.storage.local_errors import DiskErrors
 
 _NOT_WITHOUT_WAITING: Final = (errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-
-
-class Descriptor:
-    """A file descriptor that closes when its last user is done with it.
-
-    A greenlet that is killed while it waits leaves its call behind in a thread. To close
-    the number below that call could make it read or write another file; what the call
-    opens for nobody closes with its last reference.
-    """
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._guard = threading.Lock()
-        self._users = 0
-        self._closed = False
-
-    @property
-    def number(self) -> int:
-        if self._closed:
-            raise ValueError("the object is closed")
-        return self._number
-
-    def __enter__(self) -> int:
-        with self._guard:
-            number = self.number
-            self._users += 1
-        return number
-
-    def __exit__(self, *exc: object) -> None:
-        with self._guard:
-            self._users -= 1
-            unused = self._closed and not self._users
-        if unused:
-            os.close(self._number)
-
-    def close(self) -> None:
-        with self._guard:
-            unused = not self._closed and not self._users
-            self._closed = True
-        if unused:
-            os.close(self._number)
-
-    __del__ = close
 
 
 class LocalReadable(Readable):
@@ -166,6 +124,10 @@ class LocalWriter(Writer):
     @property
     def file(self) -> Descriptor:
         return self._descriptor
+
+    @property
+    def room(self) -> int:
+        return sys.maxsize
 
     def wrote(self, size: int, failure: OSError | None) -> None:
         self.size = size
