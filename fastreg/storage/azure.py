@@ -10,14 +10,13 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import Final
 
-from azure.core import MatchConditions
-
-from fastreg.storage.azure_client import AzureSettings, Connection
+from fastreg.storage.azure_client import AzureSettings, Connection, condition
 from fastreg.storage.azure_listing import in_order, is_folder, names_of
 from fastreg.storage.azure_reader import AzureReadable, first_range
-from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, Writer, check_key, run_inline
+from fastreg.storage.azure_writer import AzureWriter
+from fastreg.storage.base import Driver, OffLoop, Stat, check_key, run_inline
 from fastreg.storage.errors import Conflict, NotFound, StorageError
 
 _TRANSFERS: Final = 32
@@ -76,10 +75,9 @@ class AzureDriver(Driver):
             self._connection.retries.call(key, blob.upload_blob, data, overwrite=True)
             return
         mark = secrets.token_hex(8)
-        condition = _condition(if_version)
-        put = partial(blob.upload_blob, data, overwrite=True, metadata={_MARK: mark}, **condition)
+        put = partial(blob.upload_blob, data, overwrite=True, metadata={_MARK: mark})
         try:
-            self._connection.retries.call(key, put)
+            self._connection.retries.call(key, put, **condition(if_version))
         except Conflict:
             # Also the first attempt can have been made twice, by the network.
             if self._mark_of(key) != mark:
@@ -100,7 +98,7 @@ class AzureDriver(Driver):
 
     def _delete(self, key: str, if_version: str | None) -> None:
         blob = self._connection.blob(key)
-        delete = partial(blob.delete_blob, "include", **_condition(if_version))
+        delete = partial(blob.delete_blob, "include", **condition(if_version))
 
         def is_gone(refusal: StorageError) -> bool:
             return isinstance(refusal, NotFound) or self._mark_of(key) is None
@@ -135,16 +133,17 @@ class AzureDriver(Driver):
     def signed_url(self, key: str, lifetime_s: int) -> str | None:
         return self._off_loop(self._connection.signed_url, check_key(key), lifetime_s)
 
-    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
-        raise NotImplementedError
+    def writer(self, key: str, *, append: bool, destination: str | None = None) -> AzureWriter:
+        if destination is not None:
+            check_key(destination)
+        return AzureWriter(
+            self._connection,
+            self._transfers,
+            check_key(key),
+            self._off_loop,
+            append=append,
+            destination=destination,
+        )
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
         return in_order(self._pages(check_key(prefix) if prefix else ""), after)
-
-
-def _condition(if_version: str | None) -> dict[str, Any]:
-    if if_version is None:
-        return {}
-    if if_version == ABSENT:
-        return {"match_condition": MatchConditions.IfMissing}
-    return {"match_condition": MatchConditions.IfNotModified, "etag": if_version}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
+from azure.core import MatchConditions
 from azure.storage.blob import (
     BlobClient,
     BlobSasPermissions,
@@ -18,7 +19,7 @@ from azure.storage.blob import (
 
 from fastreg.storage.azure_errors import Retries, code_of
 from fastreg.storage.azure_transport import Transport
-from fastreg.storage.base import check_key
+from fastreg.storage.base import ABSENT, check_key
 from fastreg.storage.errors import StorageError
 
 
@@ -112,6 +113,16 @@ class Connection(AbstractContextManager["Connection"]):
                 ask = self._service.get_user_delegation_key
                 self._delegation = self.retries.call("", ask, now, ends), ends
             return self._delegation[0]
+
+
+def condition(version: str | None) -> dict[str, Any]:
+    """Return what makes a request of one for an object in that version: ABSENT for none,
+    None for whatever is there."""
+    if version is None:
+        return {}
+    if version == ABSENT:
+        return {"match_condition": MatchConditions.IfMissing}
+    return {"match_condition": MatchConditions.IfNotModified, "etag": version}
 
 
 def _connect(settings: AzureSettings) -> BlobServiceClient:

@@ -21,6 +21,8 @@ MAX_WAIT_S: Final = 5.0
 """Between two attempts, whatever Azure asks for: somebody's request is waiting."""
 _TRANSIENT: Final = frozenset((408, 429, 500, 502, 503, 504))
 _HELD: Final = frozenset(("LeaseIdMissing", "LeaseAlreadyPresent", "PendingCopyOperation"))
+_CHANGED: Final = frozenset(("BlobAlreadyExists", "InvalidBlockList", "ResourceAlreadyExists"))
+"""Blocks are lost to whoever makes an object of his own first."""
 _REASONS: Final = {
     "AccountIsDisabled": "the storage account is disabled",
     "AuthenticationFailed": "Azure does not accept the account's key or credentials",
@@ -56,7 +58,7 @@ def meaning_of(key: str, error: AzureError) -> StorageError:
         return StorageError(key, f"{_REASONS[code]} ({code})")
     if status == 404:
         return NotFound(key)
-    if status in (304, 412) or code in ("BlobAlreadyExists", "ResourceAlreadyExists"):
+    if status in (304, 412) or code in _CHANGED:
         return Conflict(key, "changed since it was read")
     first_line = str(error).partition("\n")[0]
     return StorageError(key, f"{code or status}: {first_line}" if status else first_line)

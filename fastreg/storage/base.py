@@ -157,10 +157,16 @@ class Writer(AbstractContextManager["Writer"], ABC):
         """Gives the descriptor of the file, for the length of a `with` block, to who appends
         at `size` himself and tells with `wrote`; None where the driver has no files."""
 
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """How many bytes at most are appended to the file before `wrote` is called."""
+
     @abstractmethod
     def wrote(self, size: int, failure: OSError | None) -> None:
         """Take note that the file has `size` bytes now, and raise what `failure` means:
-        what the next write failed with. Raises NoSpace."""
+        what the next write failed with. May wait, without blocking the event loop, for what
+        was written before. Raises NoSpace."""
 
     @abstractmethod
     def sync(self) -> None:

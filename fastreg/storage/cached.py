@@ -150,6 +150,10 @@ class _TellingWriter(Writer):
     def file(self) -> AbstractContextManager[int] | None:
         return self._inner.file
 
+    @property
+    def room(self) -> int:
+        return self._inner.room
+
     def wrote(self, size: int, failure: OSError | None) -> None:
         self._inner.wrote(size, failure)
 

@@ -100,6 +100,10 @@ class HookedWriter(Writer):
     def file(self) -> None:
         """None, so that every byte comes by `write`."""
 
+    @property
+    def room(self) -> int:
+        raise AssertionError("there is no file to write to")
+
     def wrote(self, size: int, failure: OSError | None) -> None:
         raise AssertionError("there is no file to write to")
 

@@ -15,7 +15,7 @@ from gevent.threadpool import ThreadPool
 
 from fastreg.registry.content import identify
 from fastreg.storage.azure import AzureDriver
-from fastreg.storage.base import Driver, OffLoop, Writer, run_inline
+from fastreg.storage.base import Driver, OffLoop, run_inline
 from fastreg.storage.cache import Cache
 from fastreg.storage.cached import CachedDriver
 from fastreg.storage.generations import Generations
@@ -82,17 +82,12 @@ def threaded_store(tmp_path: Path, in_threads: OffLoop) -> Iterator[Store]:
     store.end_children()
 
 
-class WithoutWriters(AzureDriver):
-    def writer(self, key: str, *, append: bool, destination: str | None = None) -> Writer:
-        pytest.skip("the writer is not there yet")
-
-
 @pytest.fixture
 def azure_store(azurite: Azurite, in_threads: OffLoop) -> Iterator[Store]:
     settings = azurite.new_container()
     store = Store(
-        driver=WithoutWriters(settings, in_threads),
-        reopen=lambda: WithoutWriters(settings),
+        driver=AzureDriver(settings, in_threads),
+        reopen=lambda: AzureDriver(settings),
         program="from fastreg.storage.azure import AzureDriver\n"
         "from fastreg.storage.azure_client import AzureSettings\n"
         f"driver = AzureDriver({settings!r})",

@@ -1,0 +1,242 @@
+"""The writer of an object in Azure.
+
+Writers are optimistic: nothing holds a key, so nothing has to be released when a process
+dies. Each change of the object says from which version it goes on, and of two writers the
+later one is told that it lost. The names of the blocks tell the writers apart, so that their
+bytes never mix.
+
+A writer that knows its destination stages the blocks there, where nobody sees them before
+the commit; then nothing has to be copied, and nothing is kept until then.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+from fastreg.storage.azure_blocks import FIRST_BLOCK_BYTES, block_at
+from fastreg.storage.azure_client import Connection, condition
+from fastreg.storage.azure_copy import VERIFIED, Copy, delete_unchanged, properties_of
+from fastreg.storage.azure_reader import first_range
+from fastreg.storage.azure_staging import Staging
+from fastreg.storage.base import OffLoop, Writer, run_inline
+from fastreg.storage.descriptors import Descriptor
+from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
+from fastreg.storage.local_errors import DiskErrors
+
+_READ_BYTES: Final = 4 << 20
+
+
+class AzureWriter(Writer):
+    """Bytes are in memory, 16 MiB at most of a blob of 40 GB, until their block is staged.
+
+    Whoever is killed while he waits leaves a thread behind that goes on: the lock lets it
+    come to its end before the next step.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        transfers: ThreadPoolExecutor,
+        key: str,
+        off_loop: OffLoop = run_inline,
+        *,
+        append: bool,
+        destination: str | None = None,
+    ) -> None:
+        self.size = 0
+        self._connection = connection
+        self._transfers = transfers
+        self._key = key
+        self._off_loop = off_loop
+        self._lock = threading.RLock()
+        self._is_closed = self._is_prepared = False
+        self._staging = Staging(connection, transfers, key)
+        off_loop(self._open, append, destination)
+
+    def _open(self, append: bool, destination: str | None) -> None:
+        staging = self._staging
+        if append:
+            staging.look()
+        elif destination is None:
+            staging.publish(0, {})
+        self.size = staging.stored
+        self._opened = staging.version
+        if destination is not None and not self.size:
+            self.keeps_bytes = False
+            staging.key, staging.version = destination, None
+
+    @property
+    def _version(self) -> str | None:
+        """Of what is stored under the key; None where nothing is."""
+        staging = self._staging
+        return staging.version if staging.key == self._key else self._opened
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._off_loop(self._write, memoryview(data).cast("B"))
+
+    def _write(self, view: memoryview) -> None:
+        while view:
+            with DiskErrors(self._key, creating=True):
+                count = self._staging.window.write(view[: self.room], self.size)
+            self._take(self.size + count)
+            view = view[count:]
+
+    @property
+    def file(self) -> Descriptor:
+        return self._staging.window.file
+
+    @property
+    def room(self) -> int:
+        return block_at(self.size).end - self.size
+
+    def wrote(self, size: int, failure: OSError | None) -> None:
+        if size < self._staging.full_at:
+            self.size = size
+        else:
+            self._off_loop(self._take, size)
+        if failure is not None:
+            with DiskErrors(self._key, creating=True):
+                raise failure
+
+    def _take(self, size: int) -> None:
+        with self._lock:
+            self.size = size
+            self._prepare()
+            self._staging.take(size)
+
+    def sync(self) -> None:
+        self._off_loop(self._sync)
+
+    def _sync(self) -> None:
+        with self._lock:
+            if self.keeps_bytes:
+                self._store()
+            else:
+                self._cut(0)
+
+    def commit(self, final_key: str) -> None:
+        self._off_loop(self._commit, final_key)
+
+    def _commit(self, final_key: str) -> None:
+        with self._lock:
+            staging = self._staging
+            if staging.key == final_key:
+                self._store(VERIFIED)
+            else:
+                self._store()
+                assert staging.version is not None  # of what was just stored
+                copy = Copy(self._connection, self._key, staging.version, self.size, final_key)
+                copy.run()
+            self._end(deletes=True)
+
+    def abort(self) -> None:
+        self._off_loop(self._end, True)
+
+    def close(self) -> None:
+        self._off_loop(self._close)
+
+    def _close(self) -> None:
+        with self._lock:
+            try:
+                if self.keeps_bytes and not self._is_closed:
+                    self._store()
+            finally:
+                self._end(deletes=False)
+
+    def _end(self, deletes: bool) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._staging.close()
+            if deletes and self._version is not None:
+                delete_unchanged(self._connection, self._key, self._version)
+
+    def _store(self, metadata: dict[str, str] | None = None) -> None:
+        """Make what is written the object that is staged for; a failure keeps what it can."""
+        staging = self._staging
+        if staging.version is not None and self.size == staging.stored:
+            return
+        try:
+            self._prepare()
+            staging.stage_rest(self.size)
+        except StorageError:
+            self._cut(max(staging.sound, staging.stored))
+            if self.keeps_bytes and self.size > staging.stored:
+                self._publish(None)
+            raise
+        self._publish(metadata)
+
+    def _publish(self, metadata: dict[str, str] | None) -> None:
+        staging = self._staging
+        size = self.size
+        try:
+            staging.publish(size, metadata or {})
+        except StorageError as error:
+            if isinstance(error, Conflict) and self._is_settled(size):
+                return
+            self._cut(staging.stored)
+            if isinstance(error, Conflict):
+                raise Busy(self._key, "another writer was faster") from error
+            raise
+
+    def _is_settled(self, size: int) -> bool:
+        """Whether another writer has brought the same bytes to the destination. Raises
+        NotFound when the key was deleted."""
+        there = properties_of(self._connection, self._staging.key)
+        if self._staging.key != self._key:
+            return there is not None and there.size == size
+        if there is None:
+            self._cut(0)
+            raise NotFound(self._key, "deleted while it was written")
+        return False
+
+    def _cut(self, size: int) -> None:
+        self._staging.cut(size)
+        self.size = size
+
+    def _prepare(self) -> None:
+        """See, before the first block is staged, that it can be where it is to be."""
+        staging = self._staging
+        if self._is_prepared or self.size < FIRST_BLOCK_BYTES:
+            return
+        if staging.key != self._key:
+            there = properties_of(self._connection, staging.key)
+            if there is not None and there.blob_type != "BlockBlob":
+                # Only a whole blob could replace one of another type.
+                staging.key, staging.version = self._key, self._opened
+        elif staging.is_foreign:
+            self._rewrite()
+        self._is_prepared = True
+
+    def _rewrite(self) -> None:
+        """Bring what another program has stored, perhaps by appending, into blocks."""
+        staging = self._staging
+        if staging.stored < FIRST_BLOCK_BYTES:
+            staging.publish(staging.stored, {})
+            return
+        scratch = f"{self._key}.blocks"
+        with AzureWriter(self._connection, self._transfers, scratch, append=False) as writer:
+            for offset in range(0, staging.stored, _READ_BYTES):
+                data, _, version = first_range(self._connection, self._key, offset, _READ_BYTES)
+                if version != staging.version:
+                    raise Busy(self._key, "another program is writing it")
+                writer.write(data)
+            writer.sync()
+            # A copy cannot change the type. Between these two the object is not there.
+            self._delete_foreign()
+            writer.commit(self._key)
+        staging.look()
+
+    def _delete_foreign(self) -> None:
+        blob = self._connection.blob(self._key)
+        delete = partial(blob.delete_blob, "include", **condition(self._version))
+        try:
+            self._connection.retries.change(
+                self._key, delete, lambda refusal: isinstance(refusal, NotFound)
+            )
+        except Conflict as conflict:
+            raise Busy(self._key, "another program is writing it") from conflict
