@@ -14,8 +14,8 @@ from fastreg.registry.store import Store, log
 from fastreg.storage.base import Writer
 from fastreg.storage.errors import StorageError
 
-CHECKPOINT_BYTES: Final = 1 << 30
-"""How much a kill in mid-stream can leave to be hashed again."""
+CHECKPOINT_BYTES: Final = 256 << 20
+"""How much a kill in mid-stream can leave to be sent or hashed again."""
 
 
 class Session(AbstractContextManager["Session"]):
@@ -42,7 +42,8 @@ class Session(AbstractContextManager["Session"]):
         try:
             while self._take_some(body, pour, _room(self.writer.size - begin, length)):
                 if self.writer.size - checkpoint >= CHECKPOINT_BYTES:
-                    self.save()
+                    if self.writer.keeps_bytes:
+                        self.save()
                     checkpoint = self.writer.size
             if length is not None:
                 _check_length(self.writer.size - begin, length, body)
@@ -63,7 +64,7 @@ class Session(AbstractContextManager["Session"]):
         """Append up to `max_bytes` of the body; return how many, 0 at its end."""
         before = self.writer.size
         if pour and self._sink:
-            self._pour(pour, self._sink, max_bytes)
+            self._pour(pour, self._sink, min(max_bytes, self.writer.room))
         elif data := body.read(min(max_bytes, READ_BYTES)):
             self._take(data)
         return self.writer.size - before

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from fastreg.errors import BlobUploadUnknown, DigestInvalid, UploadOutOfOrder
@@ -65,22 +67,25 @@ class Uploads:
         arrived in order are kept. Raises UploadOutOfOrder, also while another writer is at
         it, BlobUploadUnknown and SizeInvalid.
         """
-        with self._store.off_loop(self._open, upload_id, start, None) as session:
+        with (
+            self._one_at_a_time(upload_id),
+            self._store.off_loop(self._open, upload_id, start, None) as session,
+        ):
             session.receive(body, length)
             session.save()
             return session.writer.size
 
-    def _open(self, upload_id: str, start: int | None, algorithm: str | None) -> Session:
-        """Open the session where `start` is its end, hashing with `algorithm`; with None,
-        with what it was begun with."""
-        writer = self._writer(upload_id)
+    def _open(self, upload_id: str, start: int | None, digest: Digest | None) -> Session:
+        """Open the session where `start` is its end; without the digest that it is to have,
+        hashing with what it was begun with."""
+        writer = self._writer(upload_id, digest)
         try:
             states = self._states(upload_id, writer.size)
             _check_start(writer, start)
-            if algorithm is None:
+            if digest is None:
                 hasher = states.resume_running(writer.size)
             else:
-                hasher = states.resume(algorithm, writer.size)
+                hasher = states.resume(digest.algorithm, writer.size)
             return Session(self._store, writer, states, hasher)
         except BaseException:
             writer.close()
@@ -103,15 +108,16 @@ class Uploads:
         been lost.
         """
         off_loop = self._store.off_loop
-        try:
-            session = off_loop(self._open, upload_id, start, digest.algorithm)
-        except BlobUploadUnknown:
-            off_loop(self._settle, upload_id, digest)
-            return
-        with session:
-            resumed = session.writer.size > 0
-            session.receive(body, length)
-            off_loop(self._commit, upload_id, session, digest, resumed)
+        with self._one_at_a_time(upload_id):
+            try:
+                session = off_loop(self._open, upload_id, start, digest)
+            except BlobUploadUnknown:
+                off_loop(self._settle, upload_id, digest)
+                return
+            with session:
+                resumed = session.writer.size > 0
+                session.receive(body, length)
+                off_loop(self._commit, upload_id, session, digest, resumed)
 
     def _commit(self, upload_id: str, session: Session, digest: Digest, resumed: bool) -> None:
         assert session.hasher is not None  # opened for an algorithm
@@ -161,7 +167,8 @@ class Uploads:
     def cancel(self, upload_id: str) -> None:
         """End the session and delete its bytes. Raises BlobUploadUnknown, and
         UploadOutOfOrder while a writer is at it."""
-        self._store.off_loop(self._cancel, upload_id)
+        with self._one_at_a_time(upload_id):
+            self._store.off_loop(self._cancel, upload_id)
 
     def _cancel(self, upload_id: str) -> None:
         with self._writer(upload_id) as writer:
@@ -194,18 +201,25 @@ class Uploads:
     def _unknown(self, upload_id: str) -> BlobUploadUnknown:
         return BlobUploadUnknown({"upload": upload_id, "repository": self._name})
 
-    def _writer(self, upload_id: str) -> Writer:
-        """Open the session's only writer; `startedat` is looked at under its lock, so that
-        a session that just ended is not begun again."""
+    @contextmanager
+    def _one_at_a_time(self, upload_id: str) -> Iterator[None]:
+        """Tell who comes second where the session is now."""
         try:
-            key = paths.upload_data(self._name, upload_id)
-            writer = self._store.driver.writer(key, append=True)
-        except NotFound:
-            raise self._unknown(upload_id) from None
+            yield
         except Busy:
             raise UploadOutOfOrder(
                 self.size(upload_id), "another request is writing to this session"
             ) from None
+
+    def _writer(self, upload_id: str, digest: Digest | None = None) -> Writer:
+        """Open the session's only writer; `startedat` is looked at under its lock, so that
+        a session that just ended is not begun again."""
+        key = paths.upload_data(self._name, upload_id)
+        destination = paths.blob_data(digest) if digest else None
+        try:
+            writer = self._store.driver.writer(key, append=True, destination=destination)
+        except NotFound:
+            raise self._unknown(upload_id) from None
         try:
             self._check_exists(upload_id)
         except BaseException:
