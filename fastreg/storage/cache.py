@@ -35,6 +35,9 @@ FAR_BYTES: Final = 8 << 20
 MAX_PREFETCHES: Final = 4
 """At once in a process."""
 MAX_QUEUED: Final = 1024
+_PAUSE_S: Final = 0.005
+_PAUSE_A_READER_S: Final = 0.0001
+"""So that a thousand who wait do not keep the processor busy with it."""
 _FAILED_S: Final = 1.0
 _COMPLAIN_S: Final = 60.0
 
@@ -66,6 +69,7 @@ class Cache:
         self._off_loop = off_loop
         self._spawn = spawn
         self._sleep = sleep
+        self._waiting = 0
         self._running: set[str] = set()
         self._failed: dict[str, float] = {}
         self._verifying = False
@@ -85,9 +89,7 @@ class Cache:
             descriptor = None
         if descriptor is None:
             return origin.open(offset, length)
-        return GrowingReadable(
-            origin, descriptor, (offset, length), self, self._off_loop, self._sleep
-        )
+        return GrowingReadable(origin, descriptor, (offset, length), self, self._off_loop)
 
     def _open(self, origin: Origin, offset: int) -> Descriptor | None:
         """Open what the cache has; None where the origin must be asked."""
@@ -114,10 +116,10 @@ class Cache:
             return None
         size = os.fstat(descriptor.number).st_size
         if size != origin.size:
-            log.error("damaged cache file", key=origin.key, size=size, expected=origin.size)
-            with descriptor as fd:
-                self._off_loop(self._files.drop, origin.name, fd)
-            descriptor.close()
+            try:
+                self._drop(origin, descriptor, f"{size} bytes instead of {origin.size}")
+            finally:
+                descriptor.close()
             return None
         touch_if_long_ago(descriptor.number)
         if random.random() < self._sampling and not self._verifying:
@@ -145,6 +147,15 @@ class Cache:
         self._running.add(origin.name)
         self._spawn(self._fill, origin)
         return True
+
+    def pause(self) -> float:
+        self._waiting += 1
+        try:
+            pause_s = max(_PAUSE_S, self._waiting * _PAUSE_A_READER_S)
+            self._sleep(pause_s)
+            return pause_s
+        finally:
+            self._waiting -= 1
 
     def _fill(self, origin: Origin) -> None:
         fill = Fill(origin, self._files, self._room, self._off_loop)
@@ -185,11 +196,15 @@ class Cache:
                 size = os.fstat(fd).st_size
                 while not self._off_loop(verification.advance, fd, size):
                     pass
-                if not verification.is_right():
-                    log.error("damaged cache file", key=origin.key, size=size)
-                    self._off_loop(self._files.drop, origin.name, fd)
+            if not verification.is_right():
+                self._drop(origin, descriptor, "its content is another one")
         finally:
             descriptor.close()
+
+    def _drop(self, origin: Origin, descriptor: Descriptor, reason: str) -> None:
+        with descriptor as fd:
+            self._off_loop(self._files.drop, origin.name, fd)
+        log.error("damaged cache file, dropped", key=origin.key, reason=reason)
 
     def prefetch(self, find: Callable[[], Origin | None]) -> None:
         """Fill the file of what `find` returns, soon; forget it where too many wait. `find`
@@ -228,4 +243,5 @@ class Cache:
         now = time.monotonic()
         if now >= self._complained.get(kind, 0.0) + _COMPLAIN_S:
             self._complained[kind] = now
-            log.warning(event, reason=str(error), **fields)
+            reason = error.reason if isinstance(error, StorageError) else str(error)
+            log.warning(event, reason=reason, **fields)

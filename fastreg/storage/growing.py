@@ -24,8 +24,10 @@ from fastreg.storage.local_handles import read_at
 _PIECE_BYTES: Final = 1 << 20
 _HASH_AHEAD: Final = 4
 """Pieces hashed for each that is written: what an earlier filler left is caught up with."""
-_POLL_S: Final = 0.005
 _STALL_S: Final = 0.1
+"""Without a byte, after which a reader looks whether there still is a filler."""
+_PATIENCE_S: Final = 30.0
+"""Without a byte, after which a reader leaves a filler to itself."""
 
 
 class Check(Protocol):
@@ -165,6 +167,9 @@ class Filling(Protocol):
     def goes_on(self, origin: Origin, fd: int) -> bool:
         """Whether someone is filling the open file, from now on at the latest."""
 
+    def pause(self) -> float:
+        """Let some milliseconds pass, and return how many seconds that were."""
+
 
 class GrowingReadable(Readable):
     """Reads a file of the cache, complete or growing. Takes the descriptor over."""
@@ -176,14 +181,12 @@ class GrowingReadable(Readable):
         bounds: tuple[int, int | None],
         filling: Filling,
         off_loop: OffLoop,
-        sleep: Callable[[float], None],
     ) -> None:
         offset, length = bounds
         self._origin = origin
         self._descriptor = descriptor
         self._filling = filling
         self._off_loop = off_loop
-        self._sleep = sleep
         self._rest: Readable | None = None
         self.size = origin.size
         self.offset = self._position = min(offset, self.size)
@@ -207,19 +210,18 @@ class GrowingReadable(Readable):
     def _wait(self) -> int:
         """Return how many bytes are there at the position, once there are any; 0 where they
         must be read at the origin."""
-        waited_s = 0.0
+        still_s, next_look_s = 0.0, _STALL_S
         while True:
             there = min(self._there(self._descriptor.number), self._end)
             if there > self._position:
                 return there - self._position
-            if self._filling.has_failed(self._origin):
+            if still_s >= _PATIENCE_S or self._filling.has_failed(self._origin):
                 return 0
-            if waited_s >= _STALL_S:
+            if still_s >= next_look_s:
                 if not self._filling.goes_on(self._origin, self._descriptor.number):
                     return 0
-                waited_s = 0.0
-            self._sleep(_POLL_S)
-            waited_s += _POLL_S
+                next_look_s += _STALL_S
+            still_s += self._filling.pause()
 
     def read(self, max_bytes: int) -> bytes:
         wanted = min(max_bytes, self._end - self._position)
