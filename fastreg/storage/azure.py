@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Final
 
 from fastreg.storage.azure_client import AzureSettings, Connection, condition
-from fastreg.storage.azure_listing import in_order, is_folder, names_of
-from fastreg.storage.azure_reader import AzureReadable, first_range
+from fastreg.storage.azure_errors import code_of
+from fastreg.storage.azure_listing import Page, in_order, is_folder, names_of
+from fastreg.storage.azure_reader import AzureReadable, Transfers, first_range
 from fastreg.storage.azure_writer import AzureWriter
-from fastreg.storage.base import Driver, OffLoop, Stat, check_key, run_inline
+from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, check_key, run_inline
 from fastreg.storage.errors import Conflict, NotFound, StorageError
 
-_TRANSFERS: Final = 32
 _MARK: Final = "put"
 """The metadata entry by which a put whose answer was lost is known again."""
 
@@ -41,8 +40,8 @@ class AzureDriver(Driver):
         return Connection(self._settings)
 
     @cached_property
-    def _transfers(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(_TRANSFERS, "azure")
+    def _transfers(self) -> Transfers:
+        return Transfers()
 
     def stat(self, key: str) -> Stat:
         return self._off_loop(self._stat, check_key(key))
@@ -70,6 +69,18 @@ class AzureDriver(Driver):
         self._off_loop(self._put, check_key(key), data, if_version)
 
     def _put(self, key: str, data: bytes, if_version: str | None) -> None:
+        try:
+            self._upload(key, data, if_version)
+        except StorageError as error:
+            if code_of(error.__cause__) != "InvalidBlobType":
+                raise
+            # An append blob, of the reference registry: Azure lets no other type replace it.
+            if if_version == ABSENT:
+                raise Conflict(key, "is there") from error
+            self._delete(key, if_version)
+            self._upload(key, data, ABSENT if if_version else None)
+
+    def _upload(self, key: str, data: bytes, if_version: str | None) -> None:
         blob = self._connection.blob(key)
         if if_version is None:
             self._connection.retries.call(key, blob.upload_blob, data, overwrite=True)
@@ -112,15 +123,14 @@ class AzureDriver(Driver):
     def sync(self, key: str) -> None:
         self.stat(key)  # what Azure has taken is durable
 
-    def _pages(self, prefix: str) -> Iterator[list[str]]:
+    def _pages(self, prefix: str) -> Iterator[Page]:
         connection = self._connection
-        above = connection.name_of(f"{prefix}/" if prefix else "")
-        blobs = connection.container.walk_blobs(above, include=["metadata"])
-        pages = blobs.by_page()
+        above, pages = self._off_loop(connection.pages, prefix)
 
-        def ask() -> list[str] | None:
+        def ask() -> Page | None:
             page = next(pages, None)
-            return None if page is None else names_of(page, above)
+            is_last = not pages.continuation_token
+            return None if page is None else Page(names_of(page, above), is_last)
 
         while (page := self._off_loop(connection.retries.call, prefix, ask)) is not None:
             yield page
@@ -138,7 +148,7 @@ class AzureDriver(Driver):
             check_key(destination)
         return AzureWriter(
             self._connection,
-            self._transfers,
+            self._transfers.threads,
             check_key(key),
             self._off_loop,
             append=append,
@@ -146,4 +156,9 @@ class AzureDriver(Driver):
         )
 
     def list(self, prefix: str, after: str = "") -> Iterator[str]:
-        return in_order(self._pages(check_key(prefix) if prefix else ""), after)
+        above = f"{check_key(prefix)}/" if prefix else ""
+
+        def is_prefix(name: str) -> bool:
+            return self._off_loop(self._connection.holds, f"{above}{name}/")
+
+        return in_order(self._pages(above), after, is_prefix)

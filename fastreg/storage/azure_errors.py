@@ -21,12 +21,12 @@ MAX_WAIT_S: Final = 5.0
 """Between two attempts, whatever Azure asks for: somebody's request is waiting."""
 _TRANSIENT: Final = frozenset((408, 429, 500, 502, 503, 504))
 _HELD: Final = frozenset(("LeaseIdMissing", "LeaseAlreadyPresent", "PendingCopyOperation"))
-_CHANGED: Final = frozenset(("BlobAlreadyExists", "InvalidBlockList", "ResourceAlreadyExists"))
+_CHANGED: Final = frozenset(("BlobAlreadyExists", "ContainerAlreadyExists", "InvalidBlockList"))
 """Blocks are lost to whoever makes an object of his own first."""
 _REASONS: Final = {
     "AccountIsDisabled": "the storage account is disabled",
-    "AuthenticationFailed": "Azure does not accept the account's key or credentials",
-    "AuthorizationFailure": "Azure refuses this address or these credentials",
+    "AuthenticationFailed": "Azure does not accept the credentials",
+    "AuthorizationFailure": "Azure does not accept the credentials, or not from this address",
     "AuthorizationPermissionMismatch": "the credentials lack the role"
     " Storage Blob Data Contributor",
     "BlobImmutableDueToPolicy": "a policy of the container forbids the change",

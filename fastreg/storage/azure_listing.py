@@ -1,22 +1,28 @@
 """The names below a prefix, in the order of the driver interface.
 
-Azure sorts whole names, where a prefix ends in a slash: `a-b`, `a.b`, then `a/`. So a name
-is held back until no prefix can come any more that is to stand before it.
+Azure sorts whole names, where a prefix ends in a slash: `a-b`, `a.b`, then `a/`. So what
+comes after a page can only stand before it when it is a stem of the page's last name: those
+few are asked for, and a page can be told as soon as it is there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from azure.storage.blob import BlobPrefix, BlobProperties
 
 from fastreg.storage.base import is_segment
 
-_BELOW_SLASH: Final = re.compile(r"[-.]")
-"""What can stand in a name and sorts before a slash."""
+_BELOW_SLASH: Final = re.compile(r"(?<!^)[-.]")
+"""What can stand in a name, not at its start, and sorts before a slash."""
+
+
+class Page(NamedTuple):
+    names: list[str]
+    """As Azure sorts them, prefixes with their slash."""
+    is_last: bool
 
 
 def is_folder(blob: BlobProperties) -> bool:
@@ -26,33 +32,25 @@ def is_folder(blob: BlobProperties) -> bool:
 
 
 def names_of(page: Iterable[BlobProperties | BlobPrefix], above: str) -> list[str]:
-    """Return what a page has below `above`, sorted; prefixes with their slash."""
+    """Return what a page has below `above`."""
     cut = len(above)
     blobs = (item for item in page if isinstance(item, BlobPrefix) or not is_folder(item))
     return sorted(item.name[cut:] for item in blobs)
 
 
-def in_order(pages: Iterable[list[str]], after: str) -> Iterator[str]:
-    """Yield the valid names of Azure's sorted pages that sort after `after`, without slash,
-    in order and each once."""
-    held: list[str] = []
+def in_order(pages: Iterable[Page], after: str, is_prefix: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the valid names of the pages that sort after `after`, without slash, in order
+    and each once. `is_prefix` tells whether something is below a name."""
     told = after
-    for page in pages:
-        for name in page:
-            bare = name.removesuffix("/")
-            if bare > after and is_segment(bare):
-                heappush(held, bare)
-        while held and page and not _may_follow_before(held[0], page[-1]):
-            name = heappop(held)
-            if name > told:
+    for names, is_last in pages:
+        found = {name.removesuffix("/") for name in names}
+        if names and not is_last:
+            found.update(stem for stem in _stems(names[-1]) if stem > told and is_prefix(stem))
+        for name in sorted(found):
+            if name > told and is_segment(name):
                 yield (told := name)
-    while held:
-        name = heappop(held)
-        if name > told:
-            yield (told := name)
 
 
-def _may_follow_before(name: str, last: str) -> bool:
-    """Whether a prefix that sorts before `name` may come after `last` in Azure's order."""
-    found = _BELOW_SLASH.search(name, 1)
-    return found is not None and f"{name[: found.start()]}/" > last
+def _stems(name: str) -> list[str]:
+    """Return the names that sort before `name`, and after it with a slash."""
+    return [name[: found.start()] for found in _BELOW_SLASH.finditer(name)]

@@ -3,6 +3,7 @@ some are under way while the last one is read."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +20,9 @@ from fastreg.storage.errors import Conflict, NotFound, StorageError
 _FIRST_BYTES: Final = 256 << 10
 _RANGE_BYTES: Final = 4 << 20
 _AHEAD: Final = 4
+_AHEAD_OF_ALL: Final = 24
+"""Ranges that all readers of a driver may hold ahead, besides one each: 96 MiB."""
+_THREADS: Final = 32
 _UNSATISFIABLE: Final = 416
 
 
@@ -53,6 +57,14 @@ def first_range(
     return connection.retries.call(key, ask_or_look)
 
 
+class Transfers:
+    """Threads for requests that run side by side, and the room for what is read ahead."""
+
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(_THREADS, "azure")
+        self.room = threading.Semaphore(_AHEAD_OF_ALL)
+
+
 class AzureReadable(Readable):
     """A range of an object. What was not fetched when the object is replaced or deleted
     cannot be read any more: that raises StorageError, it never mixes two objects."""
@@ -60,7 +72,7 @@ class AzureReadable(Readable):
     def __init__(
         self,
         connection: Connection,
-        transfers: ThreadPoolExecutor,
+        transfers: Transfers,
         key: str,
         offset: int,
         length: int | None,
@@ -79,18 +91,19 @@ class AzureReadable(Readable):
         self._version = version
         self._asked = self.offset + len(first)
         self._coming: deque[Future[bytes]] = deque()
+        """All but the first of them take of the room."""
 
     def read(self, max_bytes: int) -> bytes:
         if not max_bytes:
             return b""
-        piece = self._piece or self._next_piece()
+        piece = self._piece or memoryview(self._next_piece())
         self._piece = piece[max_bytes:]
         return bytes(piece[:max_bytes])
 
     def segments(self) -> Iterator[Segment]:
-        while piece := self._piece or self._next_piece():
-            self._piece = memoryview(b"")
-            yield bytes(piece)
+        if self._piece:
+            yield bytes(self._piece)
+        yield from iter(self._next_piece, b"")
 
     def fileno(self) -> None:
         return None
@@ -99,22 +112,30 @@ class AzureReadable(Readable):
         self._piece = memoryview(b"")
         self._asked = self.offset + self.length
         while self._coming:
-            self._coming.pop().cancel()
+            self._take_first().cancel()
 
-    def _next_piece(self) -> memoryview:
+    def _next_piece(self) -> bytes:
         """Return the next bytes of the range; none at its end."""
         self._ask_ahead()
         if not self._coming:
-            return memoryview(b"")
-        coming = self._coming.popleft()
-        return memoryview(coming.result() if coming.done() else self._off_loop(coming.result))
+            return b""
+        coming = self._take_first()
+        return coming.result() if coming.done() else self._off_loop(coming.result)
 
     def _ask_ahead(self) -> None:
         end = self.offset + self.length
         while self._asked < end and len(self._coming) < _AHEAD:
+            if self._coming and not self._transfers.room.acquire(blocking=False):
+                break
             length = min(_RANGE_BYTES, end - self._asked)
-            self._coming.append(self._transfers.submit(self._fetch, self._asked, length))
+            self._coming.append(self._transfers.threads.submit(self._fetch, self._asked, length))
             self._asked += length
+
+    def _take_first(self) -> Future[bytes]:
+        first = self._coming.popleft()
+        if self._coming:
+            self._transfers.room.release()
+        return first
 
     def _fetch(self, offset: int, length: int) -> bytes:
         def ask() -> bytes:

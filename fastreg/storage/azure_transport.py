@@ -23,7 +23,6 @@ from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     ReadTimeoutError,
-    SSLError,
 )
 from urllib3.util import parse_url
 
@@ -40,7 +39,7 @@ class Unreachable(AzureError):
 
     def __init__(self, request: HttpRequest, cause: HTTPError) -> None:
         super().__init__(_reason(urlsplit(request.url).netloc, cause))
-        self.is_for_good = isinstance(cause, SSLError)
+        self.is_for_good = "CERTIFICATE_VERIFY_FAILED" in str(cause)
         """Trying again cannot help."""
 
 
@@ -87,7 +86,9 @@ class Transport(HttpTransport[HttpRequest, HttpResponse]):
         pass
 
     def close(self) -> None:
-        self._pool.clear()
+        pools = self._pool.pools
+        for key in pools.keys():  # noqa: SIM118 - it has no iterator
+            pools[key].close()
 
     def __exit__(self, *exc: object) -> None:
         self.close()
@@ -212,8 +213,8 @@ def _reason(host: str, error: HTTPError) -> str:
     why = getattr(origin, "strerror", None) or str(origin) or type(origin).__name__
     if isinstance(error, NameResolutionError):
         return f"the name {host} does not resolve"
-    if isinstance(error, SSLError):
-        return f"{host} is not trusted: {getattr(origin, 'verify_message', why)}"
+    if isinstance(origin, ssl.SSLCertVerificationError):
+        return f"the certificate of {host} is not trusted: {origin.verify_message}"
     if isinstance(error, ConnectTimeoutError):  # refusals are such, too
         return f"{host} cannot be reached: {why}"
     if isinstance(error, ReadTimeoutError):
