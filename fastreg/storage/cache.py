@@ -11,13 +11,20 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import structlog
 
 from fastreg.storage.base import OffLoop, Readable
-from fastreg.storage.cache_files import CacheFiles, filling_size, is_verified, touch_if_long_ago
-from fastreg.storage.cache_room import Room
+from fastreg.storage.cache_files import (
+    CacheFiles,
+    filling_size,
+    is_unused_since_long,
+    is_verified,
+    note_use,
+)
+from fastreg.storage.cache_room import NoRoom, Room
 from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import StorageError
 from fastreg.storage.growing import (
@@ -71,7 +78,7 @@ class Cache:
         self._sleep = sleep
         self._waiting = 0
         self._running: set[str] = set()
-        self._failed: dict[str, float] = {}
+        self._failed: dict[str, tuple[float, Exception]] = {}
         self._verifying = False
         self._wanted: deque[Callable[[], Origin | None]] = deque()
         self._prefetching = 0
@@ -85,7 +92,7 @@ class Cache:
         try:
             descriptor = self._open(origin, offset)
         except OSError as error:
-            self._complain("cache not usable", error)
+            self._complain("content not cached", error, key=origin.key)
             descriptor = None
         if descriptor is None:
             return origin.open(offset, length)
@@ -98,8 +105,9 @@ class Cache:
         descriptor = self._open_complete(origin)
         if descriptor is not None:
             return descriptor
-        if self._does_not_fit(origin) or self.has_failed(origin):
+        if self.failure(origin) is not None:
             return None
+        self._check_fits(origin)
         descriptor = self._off_loop(self._files.open_growing, origin.name)
         status = os.fstat(descriptor.number)
         if is_verified(status):
@@ -121,28 +129,31 @@ class Cache:
             finally:
                 descriptor.close()
             return None
-        touch_if_long_ago(descriptor.number)
+        if is_unused_since_long(descriptor.number):
+            with descriptor as fd:
+                self._off_loop(note_use, fd)
         if random.random() < self._sampling and not self._verifying:
             self._verifying = True
             self._spawn(self._verify, origin)
         return descriptor
 
-    def _does_not_fit(self, origin: Origin) -> bool:
-        try:
-            return self._room.is_too_small(origin.size)
-        except FileNotFoundError:
-            return False  # the directory is made with the first file
+    def _check_fits(self, origin: Origin) -> None:
+        with suppress(FileNotFoundError):  # the directory is made with the first file
+            if self._room.is_too_small(origin.size):
+                raise NoRoom(f"{origin.size} bytes are more than the cache may have")
 
     # What readers that wait ask.
 
-    def has_failed(self, origin: Origin) -> bool:
-        failed = self._failed.get(origin.name)
-        return failed is not None and time.monotonic() < failed + _FAILED_S
+    def failure(self, origin: Origin) -> Exception | None:
+        if origin.name not in self._failed:
+            return None
+        failed, error = self._failed[origin.name]
+        return error if time.monotonic() < failed + _FAILED_S else None
 
     def goes_on(self, origin: Origin, fd: int) -> bool:
         if origin.name in self._running or filling_size(fd) is not None:
             return True
-        if self.has_failed(origin) or not self._files.is_growing(origin.name, fd):
+        if self.failure(origin) is not None or not self._files.is_growing(origin.name, fd):
             return False
         self._running.add(origin.name)
         self._spawn(self._fill, origin)
@@ -159,24 +170,21 @@ class Cache:
 
     def _fill(self, origin: Origin) -> None:
         fill = Fill(origin, self._files, self._room, self._off_loop)
-        is_done = False
         try:
             fill.run()
-            is_done = True
         except WrongContent as error:
             log.error("wrong content, not cached", key=origin.key, reason=error.reason)
-            is_done = True
         except (StorageError, OSError) as error:
             self._complain("content not cached", error, key=origin.key)
+            if not fill.fetched:
+                self._note_failure(origin, error)
         finally:
-            if not is_done and not fill.fetched:
-                self._note_failure(origin)
             self._running.discard(origin.name)
 
-    def _note_failure(self, origin: Origin) -> None:
+    def _note_failure(self, origin: Origin, error: Exception) -> None:
         now = time.monotonic()
-        self._failed = {n: t for n, t in self._failed.items() if now < t + _FAILED_S}
-        self._failed[origin.name] = now
+        self._failed = {n: f for n, f in self._failed.items() if now < f[0] + _FAILED_S}
+        self._failed[origin.name] = now, error
 
     def _verify(self, origin: Origin) -> None:
         """Look whether a complete file still is what it was; one at a time."""

@@ -14,9 +14,12 @@ the other.
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
+import re
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -31,9 +34,10 @@ VERIFIED: Final = 0o400
 WRONG: Final = 0
 _FLOCK: Final = "hhqqi0q"
 """`struct flock` of Linux: type, whence, start, length, pid."""
+_NAME: Final = re.compile(r"[a-z0-9]+/([0-9a-f]{2})/\1[0-9a-f]{62,}(?:\.partial)?\Z")
 _ATTEMPTS: Final = 100
 _ATTEMPT_S: Final = 0.002
-_TOUCH_NS: Final = 60 * 10**9
+_NOTED_NS: Final = 60 * 10**9
 
 
 def is_verified(status: os.stat_result) -> bool:
@@ -56,6 +60,14 @@ def fill_up_to(fd: int, size: int) -> None:
     while another descriptor is the filler's."""
     lock = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, size, 0)
     fcntl.fcntl(fd, fcntl.F_OFD_SETLK, lock)
+
+
+def stored(root: str) -> Iterator[str]:
+    """Yield the paths of all files, complete and growing. What others keep below the same
+    directory is not ours to look at, or to delete."""
+    for name in glob.iglob("*/[0-9a-f][0-9a-f]/*", root_dir=root):
+        if _NAME.match(name):
+            yield os.path.join(root, name)
 
 
 class CacheFiles:
@@ -87,7 +99,10 @@ class CacheFiles:
 
     def is_growing(self, name: str, fd: int) -> bool:
         """Whether the open file is one that a filler can go on with."""
-        return is_linked(fd, self.partial(name))
+        try:
+            return is_linked(fd, self.partial(name))
+        except OSError:
+            return False  # the directory is none any more
 
     def open_growing(self, name: str) -> Descriptor:
         """Open the growing file for reading, a new one where there is none. What comes back
@@ -173,13 +188,14 @@ def _settle_permissions(fd: int) -> None:
             os.fchmod(fd, VERIFIED)
 
 
-def touch_if_long_ago(fd: int) -> None:
-    """Note that the file is used: at most once a minute, as it is a write."""
-    now_ns = time.time_ns()
-    status = os.fstat(fd)
-    if now_ns - status.st_atime_ns >= _TOUCH_NS:
-        with suppress(OSError):  # read-only: then nothing is evicted either
-            os.utime(fd, ns=(now_ns, status.st_mtime_ns))
+def is_unused_since_long(fd: int) -> bool:
+    """Whether a note of the file's use is due: once a minute, as it is a write."""
+    return time.time_ns() - os.fstat(fd).st_atime_ns >= _NOTED_NS
+
+
+def note_use(fd: int) -> None:
+    with suppress(OSError):  # read-only: then nothing is evicted either
+        os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
 
 
 def evict(path: str) -> bool:

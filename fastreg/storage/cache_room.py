@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from fastreg.storage.cache_files import PARTIAL, evict, fill_up_to, filling_size
+from fastreg.storage.cache_files import PARTIAL, evict, fill_up_to, filling_size, stored
 
 log = structlog.get_logger()
 
@@ -116,12 +116,7 @@ class Room:
         return used - evicted
 
     def _files(self) -> Iterator[_File]:
-        for directory, _, names in os.walk(self._root):
-            if directory == self._root:
-                continue
-            for name in names:
-                if file := _look_at(os.path.join(directory, name)):
-                    yield file
+        return filter(None, map(_look_at, stored(self._root)))
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

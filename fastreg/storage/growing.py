@@ -26,7 +26,7 @@ _HASH_AHEAD: Final = 4
 """Pieces hashed for each that is written: what an earlier filler left is caught up with."""
 _STALL_S: Final = 0.1
 """Without a byte, after which a reader looks whether there still is a filler."""
-_PATIENCE_S: Final = 30.0
+_PATIENCE_S: Final = 120.0
 """Without a byte, after which a reader leaves a filler to itself."""
 
 
@@ -42,7 +42,7 @@ class Identity:
     """Of content that never changes: its name in the cache, and what verifies it."""
 
     name: str
-    """Relative; with one directory at least."""
+    """`<algorithm>/<first two hex>/<hex>`: what else is in the directory is not touched."""
     new_check: Callable[[], Check]
 
 
@@ -161,8 +161,8 @@ class WrongContent(StorageError):
 class Filling(Protocol):
     """What a reader that waits asks of its process."""
 
-    def has_failed(self, origin: Origin) -> bool:
-        """Whether a filler has just given up without bringing anything."""
+    def failure(self, origin: Origin) -> Exception | None:
+        """Return why a filler has just given up without bringing anything."""
 
     def goes_on(self, origin: Origin, fd: int) -> bool:
         """Whether someone is filling the open file, from now on at the latest."""
@@ -215,7 +215,10 @@ class GrowingReadable(Readable):
             there = min(self._there(self._descriptor.number), self._end)
             if there > self._position:
                 return there - self._position
-            if still_s >= _PATIENCE_S or self._filling.has_failed(self._origin):
+            failure = self._filling.failure(self._origin)
+            if isinstance(failure, StorageError):
+                raise StorageError(self._origin.key, failure.reason)  # all would ask in vain
+            if failure is not None or still_s >= _PATIENCE_S:
                 return 0
             if still_s >= next_look_s:
                 if not self._filling.goes_on(self._origin, self._descriptor.number):

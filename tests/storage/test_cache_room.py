@@ -213,3 +213,17 @@ def fill_up(path: Path) -> None:
                 file.write(bytes(4096))
         except OSError:
             return
+
+
+@pytest.mark.parametrize("place", ["keep", "sha256/keep", "sha256/ab/keep", "a/b/c/d"])
+def test_what_others_keep_in_the_directory_is_not_touched(make: Make, place: str) -> None:
+    caching = make(max_size=4 * MIB)
+    others = caching.path / place
+    others.parent.mkdir(parents=True)
+    others.write_bytes(bytes(3 * MIB))
+    os.utime(others, (1, 1))
+    for seed in range(3):
+        key, data = caching.put(2 * MIB, seed)
+        assert read_and_settle(caching, key) == data
+    assert others.exists()
+    assert caching.file(key).exists()

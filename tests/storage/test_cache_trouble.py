@@ -183,7 +183,7 @@ def test_a_failure_is_not_logged_for_every_reader(
     caching.path.write_text("in the way")
     for seed in range(10):
         read_and_settle(caching, caching.put(KIB, seed)[0])
-    assert capsys.readouterr().out.count("cache not usable") == 1
+    assert capsys.readouterr().out.count("content not cached") == 1
 
 
 def modes(path: Path) -> set[int]:

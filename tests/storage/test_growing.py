@@ -264,3 +264,15 @@ def test_other_requests_run_while_a_blob_is_fetched_and_hashed(caching: Caching)
     done.set()
     counter.join()
     assert turns > 20
+
+
+def test_all_who_wait_are_told_what_one_was_told(caching: Caching) -> None:
+    key, data = caching.put(4 * MIB)
+    caching.far.faults.fail_at = 0
+    caching.far.faults.delay_s = 0.05
+    readers = [gevent.spawn(read_until_cut, caching, key) for _ in range(20)]
+    gevent.joinall(readers)
+    assert [reader.get() for reader in readers] == [b""] * 20
+    assert caching.far.opened == [0]
+    caching.far.faults.fail_at = None
+    assert caching.read(key) == data
