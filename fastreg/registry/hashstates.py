@@ -7,7 +7,8 @@ that the registry does not resume may be there, and are left alone.
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Final
 
 from fastreg.oci.digest import Hasher
@@ -20,7 +21,11 @@ _MAX_STATE_BYTES: Final = 1024
 
 
 class HashStates:
-    """Lists what is stored once: to be made anew for each request, under the session's lock."""
+    """Lists what is stored once: to be made anew for each request, under the session's lock.
+
+    Of an algorithm two states stay, so that the new one can be stored at the same time as
+    older ones are deleted: were it lost, the one before would still save most.
+    """
 
     def __init__(self, store: Store, name: str, upload_id: str) -> None:
         self._store = store
@@ -45,6 +50,8 @@ class HashStates:
     def resume(self, algorithm: str, size: int) -> Hasher:
         """Return a hasher of the session's first `size` bytes: the furthest stored state,
         and what lies between read again."""
+        if not size:
+            return new_hasher(algorithm)
         hasher, offset = self._furthest(algorithm, size)
         if offset < size:
             key = paths.upload_data(self._name, self._upload_id)
@@ -75,24 +82,38 @@ class HashStates:
                     self._delete(algorithm, offset)
 
     def save(self, hasher: Hasher, size: int) -> None:
-        """Store the state at `size`, and drop the earlier ones; nothing for a hasher that
-        was not given exactly the session's bytes."""
+        """Store the state at `size`, and drop all earlier ones but the last; nothing for a
+        hasher that was not given exactly the session's bytes."""
         for algorithm, kind in RESUMABLE.items():
             if not isinstance(hasher, kind) or hasher.length != size:
                 continue
-            if self._put(algorithm, size, hasher.export_state()):
-                for offset in self._offsets(algorithm):
-                    if int(offset) != size:
-                        self._delete_quietly(algorithm, offset)
+            earlier = (o for o in self._offsets(algorithm) if int(o) != size)
+            self._store.driver.at_once(
+                partial(self._put, algorithm, size, hasher.export_state()),
+                *(
+                    partial(self._delete_quietly, algorithm, offset)
+                    for offset in sorted(earlier, key=int)[:-1]
+                ),
+            )
 
-    def delete_all(self) -> None:
-        """Delete every state; what cannot be deleted is logged and left to the purge."""
-        for algorithm, names in self._stored.items():
-            for name in list(names):
-                self._delete_quietly(algorithm, name)
+    def deletions(self) -> list[Callable[[], None]]:
+        """Return what deletes every state; what it cannot delete is logged and left to the
+        purge."""
+        return [
+            partial(self._delete_quietly, algorithm, name)
+            for algorithm, names in self._stored.items()
+            for name in names
+        ]
+
+    def look(self) -> None:
+        """List what is stored."""
+        self._stored = self._list()
 
     @cached_property
     def _stored(self) -> dict[str, list[str]]:
+        return self._list()
+
+    def _list(self) -> dict[str, list[str]]:
         root = paths.hash_states(self._name, self._upload_id)
         names = self._store.driver.list
         return {algorithm: list(names(f"{root}/{algorithm}")) for algorithm in names(root)}
@@ -104,15 +125,16 @@ class HashStates:
         key = self._key(algorithm, offset)
         return self._store.driver.get(key, _MAX_STATE_BYTES)
 
-    def _put(self, algorithm: str, offset: int, state: bytes) -> bool:
+    def _put(self, algorithm: str, offset: int, state: bytes) -> None:
         key = self._key(algorithm, offset)
         try:
             self._store.driver.put(key, state, durable=False)
         except StorageError as e:
             log.warning("hash state not saved", upload=self._upload_id, reason=str(e))
-            return False
-        self._stored.setdefault(algorithm, []).append(str(offset))
-        return True
+            return
+        names = self._stored.setdefault(algorithm, [])
+        if str(offset) not in names:
+            names.append(str(offset))
 
     def _delete(self, algorithm: str, name: str) -> None:
         self._store.delete_if_there(self._key(algorithm, name), durable=False)

@@ -7,8 +7,8 @@ from typing import Final
 
 from fastreg.errors import SizeInvalid
 from fastreg.fastlane import Sha256, Sha512, Sink
-from fastreg.oci.digest import Hasher
-from fastreg.registry.hashing import READ_BYTES, Pour, Source, pour_of
+from fastreg.oci.digest import Digest, Hasher
+from fastreg.registry.hashing import READ_BYTES, Pour, Source, digest_now, pour_of
 from fastreg.registry.hashstates import HashStates
 from fastreg.registry.store import Store, log
 from fastreg.storage.base import Writer
@@ -20,14 +20,15 @@ CHECKPOINT_BYTES: Final = 256 << 20
 
 class Session(AbstractContextManager["Session"]):
     """`hasher` has been given the bytes of `writer`, or is None where only the end tells
-    which digest is wanted. Leaving the `with` block closes the writer."""
+    which digest is wanted. `states` keeps how far it came; without, nobody goes on with what
+    breaks off. Leaving the `with` block closes the writer."""
 
     def __init__(
-        self, store: Store, writer: Writer, states: HashStates, hasher: Hasher | None
+        self, store: Store, writer: Writer, hasher: Hasher | None, states: HashStates | None
     ) -> None:
         self.writer = writer
-        self.states = states
         self.hasher = hasher
+        self._states = states
         self._store = store
         self._sink = _sink(writer, hasher)
 
@@ -36,20 +37,31 @@ class Session(AbstractContextManager["Session"]):
 
     def receive(self, body: Source, length: int | None) -> None:
         """Append `body`, which must have `length` bytes if that is given. Whatever the
-        failure, what arrived in order is kept, durably, and its state saved."""
+        failure, what arrived in order is kept, durably, and its state saved, where the
+        session goes on and the writer keeps bytes."""
         begin = checkpoint = self.writer.size
         pour = pour_of(body)
         try:
             while self._take_some(body, pour, _room(self.writer.size - begin, length)):
                 if self.writer.size - checkpoint >= CHECKPOINT_BYTES:
-                    if self.writer.keeps_bytes:
+                    if self._lasts:
                         self.save()
                     checkpoint = self.writer.size
             if length is not None:
                 _check_length(self.writer.size - begin, length, body)
         except BaseException:
-            self._save_quietly()
+            if self._lasts:
+                self._save_quietly()
             raise
+
+    @property
+    def _lasts(self) -> bool:
+        return self._states is not None and self.writer.keeps_bytes
+
+    def digest(self, algorithm: str) -> Digest:
+        """Return the digest of all bytes, by the algorithm that the session was opened for."""
+        assert self.hasher is not None
+        return digest_now(algorithm, self.hasher)
 
     def save(self) -> None:
         """Make the bytes durable, then store up to where they are hashed."""
@@ -57,8 +69,8 @@ class Session(AbstractContextManager["Session"]):
 
     def _save(self) -> None:
         self.writer.sync()
-        if self.hasher:
-            self.states.save(self.hasher, self.writer.size)
+        if self.hasher and self._states:
+            self._states.save(self.hasher, self.writer.size)
 
     def _take_some(self, body: Source, pour: Pour | None, max_bytes: int) -> int:
         """Append up to `max_bytes` of the body; return how many, 0 at its end."""

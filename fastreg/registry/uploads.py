@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NoReturn
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from fastreg.errors import BlobUploadUnknown, DigestInvalid, UploadOutOfOrder
 from fastreg.oci.digest import Digest
@@ -45,9 +45,12 @@ class Uploads:
     def _start(self, upload_id: str, algorithm: str) -> None:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         driver = self._store.driver
-        driver.put(paths.upload_started_at(self._name, upload_id), now.encode())
-        self._states(upload_id).start(algorithm)
-        driver.writer(paths.upload_data(self._name, upload_id), append=False).close()
+        data = paths.upload_data(self._name, upload_id)
+        driver.at_once(
+            partial(driver.put, paths.upload_started_at(self._name, upload_id), now.encode()),
+            partial(HashStates(self._store, self._name, upload_id).start, algorithm),
+            lambda: driver.writer(data, append=False).close(),
+        )
 
     def size(self, upload_id: str) -> int:
         """Return the bytes that the session holds. Raises BlobUploadUnknown."""
@@ -67,26 +70,27 @@ class Uploads:
         arrived in order are kept. Raises UploadOutOfOrder, also while another writer is at
         it, BlobUploadUnknown and SizeInvalid.
         """
-        with (
-            self._one_at_a_time(upload_id),
-            self._store.off_loop(self._open, upload_id, start, None) as session,
-        ):
-            session.receive(body, length)
-            session.save()
-            return session.writer.size
+        with self._one_at_a_time(upload_id):
+            session, _ = self._store.off_loop(self._open, upload_id, start, None)
+            with session:
+                session.receive(body, length)
+                session.save()
+                return session.writer.size
 
-    def _open(self, upload_id: str, start: int | None, digest: Digest | None) -> Session:
+    def _open(
+        self, upload_id: str, start: int | None, digest: Digest | None
+    ) -> tuple[Session, HashStates]:
         """Open the session where `start` is its end; without the digest that it is to have,
         hashing with what it was begun with."""
-        writer = self._writer(upload_id, digest)
+        writer, states = self._reopen(upload_id, digest)
         try:
-            states = self._states(upload_id, writer.size)
+            states.drop_beyond(writer.size)
             _check_start(writer, start)
             if digest is None:
                 hasher = states.resume_running(writer.size)
             else:
                 hasher = states.resume(digest.algorithm, writer.size)
-            return Session(self._store, writer, states, hasher)
+            return Session(self._store, writer, hasher, states), states
         except BaseException:
             writer.close()
             raise
@@ -110,28 +114,31 @@ class Uploads:
         off_loop = self._store.off_loop
         with self._one_at_a_time(upload_id):
             try:
-                session = off_loop(self._open, upload_id, start, digest)
+                session, states = off_loop(self._open, upload_id, start, digest)
             except BlobUploadUnknown:
                 off_loop(self._settle, upload_id, digest)
                 return
             with session:
                 resumed = session.writer.size > 0
                 session.receive(body, length)
-                off_loop(self._commit, upload_id, session, digest, resumed)
+                off_loop(self._commit, upload_id, session, states, digest, resumed)
 
-    def _commit(self, upload_id: str, session: Session, digest: Digest, resumed: bool) -> None:
-        assert session.hasher is not None  # opened for an algorithm
-        actual = digest_now(digest.algorithm, session.hasher)
+    def _commit(
+        self, upload_id: str, session: Session, states: HashStates, digest: Digest, resumed: bool
+    ) -> None:
+        actual = session.digest(digest.algorithm)
         if actual != digest and resumed:
             # A stored state may be wrong; the bytes decide before they are deleted.
             actual = self._hash_all(upload_id, digest.algorithm)
         if actual != digest:
-            self._refuse(upload_id, session, actual, digest)
+            size = session.writer.size
+            self._discard(upload_id, session.writer, states)
+            raise _mismatch(actual, digest, size)
         verified = paths.upload_verified(self._name, upload_id)
         self._store.write_link(verified, digest, durable=False)
         session.writer.commit(paths.blob_data(digest))
         self._blobs.link(digest)
-        self._forget(upload_id, session.states)
+        self._forget(upload_id, states)
 
     def _settle(self, upload_id: str, digest: Digest) -> None:
         """End a session that is over already, or was cut short in `_commit`."""
@@ -142,22 +149,36 @@ class Uploads:
             raise self._unknown(upload_id)
         self._store.driver.sync(paths.blob_data(digest))
         self._blobs.link(digest)
-        self._forget(upload_id, self._states(upload_id))
+        self._forget(upload_id, HashStates(self._store, self._name, upload_id))
 
     def push(self, body: Source, digest: Digest) -> None:
-        """Take a whole blob in one go; a failure leaves nothing. Raises as `finish`."""
-        upload_id = self.start(digest.algorithm)
-        try:
-            self.finish(upload_id, body, digest, start=0)
-        except BaseException:
-            # Nobody was told of this session, so nobody can go on with it.
+        """Take a whole blob in one go; a failure leaves nothing. Raises as `finish`.
+
+        It needs no session: nobody can go on with what nobody was told of.
+        """
+        off_loop, driver = self._store.off_loop, self._store.driver
+        key = paths.upload_data(self._name, str(uuid.uuid4()))
+        writer = driver.writer(key, append=False, destination=paths.blob_data(digest))
+        with Session(self._store, writer, new_hasher(digest.algorithm), None) as session:
             try:
-                self.cancel(upload_id)
-            except BlobUploadUnknown:
-                pass  # ended by the wrong digest that is about to be told
-            except StorageError as e:
-                log.warning("upload not tidied", upload=upload_id, reason=str(e))
-            raise
+                session.receive(body, None)
+                off_loop(self._commit_whole, session, digest)
+            except BaseException:
+                self._abort_quietly(writer)
+                raise
+        self._blobs.link(digest)
+
+    def _commit_whole(self, session: Session, digest: Digest) -> None:
+        actual = session.digest(digest.algorithm)
+        if actual != digest:
+            raise _mismatch(actual, digest, session.writer.size)
+        session.writer.commit(paths.blob_data(digest))
+
+    def _abort_quietly(self, writer: Writer) -> None:
+        try:
+            writer.abort()
+        except StorageError as e:
+            log.warning("upload not tidied", reason=str(e))
 
     def _has_committed(self, upload_id: str, digest: Digest) -> bool:
         """Whether an earlier `finish` of the session was cut short between blob and link."""
@@ -171,28 +192,15 @@ class Uploads:
             self._store.off_loop(self._cancel, upload_id)
 
     def _cancel(self, upload_id: str) -> None:
-        with self._writer(upload_id) as writer:
-            self._discard(upload_id, writer, self._states(upload_id))
+        writer, states = self._reopen(upload_id)
+        with writer:
+            self._discard(upload_id, writer, states)
 
     def _hash_all(self, upload_id: str, algorithm: str) -> Digest:
         hasher = new_hasher(algorithm)
         with self._store.driver.open(paths.upload_data(self._name, upload_id)) as data:
             hash_rest(self._store, hasher, data)
         return digest_now(algorithm, hasher)
-
-    def _refuse(
-        self, upload_id: str, session: Session, actual: Digest, expected: Digest
-    ) -> NoReturn:
-        size = session.writer.size
-        self._discard(upload_id, session.writer, session.states)
-        raise DigestInvalid(
-            {
-                "provided": str(expected),
-                "actual": str(actual),
-                "size": size,
-                "reason": "the content received has another digest; upload it again",
-            }
-        )
 
     def _check_exists(self, upload_id: str) -> None:
         if not self._store.exists(paths.upload_started_at(self._name, upload_id)):
@@ -211,28 +219,26 @@ class Uploads:
                 self.size(upload_id), "another request is writing to this session"
             ) from None
 
-    def _writer(self, upload_id: str, digest: Digest | None = None) -> Writer:
-        """Open the session's only writer; `startedat` is looked at under its lock, so that
-        a session that just ended is not begun again."""
-        key = paths.upload_data(self._name, upload_id)
+    def _reopen(self, upload_id: str, digest: Digest | None = None) -> tuple[Writer, HashStates]:
+        """Open the session's only writer, and look what else is stored; `startedat` under the
+        writer's lock, so that a session that just ended is not begun again."""
+        driver = self._store.driver
+        data = paths.upload_data(self._name, upload_id)
         destination = paths.blob_data(digest) if digest else None
-        try:
-            writer = self._store.driver.writer(key, append=True, destination=destination)
-        except NotFound:
-            raise self._unknown(upload_id) from None
-        try:
-            self._check_exists(upload_id)
-        except BaseException:
-            writer.close()
-            raise
-        return writer
-
-    def _states(self, upload_id: str, size: int | None = None) -> HashStates:
-        """Return the session's hash states; with `size`, those of that many bytes at most."""
         states = HashStates(self._store, self._name, upload_id)
-        if size is not None:
-            states.drop_beyond(size)
-        return states
+        with ExitStack() as opened:
+            try:
+                writer, _, _ = driver.at_once(
+                    lambda: opened.enter_context(
+                        driver.writer(data, append=True, destination=destination)
+                    ),
+                    partial(self._check_exists, upload_id),
+                    states.look,
+                )
+            except NotFound:
+                raise self._unknown(upload_id) from None
+            opened.pop_all()
+        return writer, states
 
     def _discard(self, upload_id: str, writer: Writer, states: HashStates) -> None:
         self._forget(upload_id, states)
@@ -241,15 +247,30 @@ class Uploads:
     def _forget(self, upload_id: str, states: HashStates) -> None:
         """Delete what belongs to the session beside its data. What stays, or comes back after
         a power cut, is no session and left to the purge."""
-        for key in (
+        keys = (
             paths.upload_started_at(self._name, upload_id),
             paths.upload_verified(self._name, upload_id),
-        ):
-            try:
-                self._store.delete_if_there(key, durable=False)
-            except StorageError as e:
-                log.warning("upload not tidied", upload=upload_id, reason=str(e))
-        states.delete_all()
+        )
+        self._store.driver.at_once(
+            *(partial(self._forget_key, upload_id, key) for key in keys), *states.deletions()
+        )
+
+    def _forget_key(self, upload_id: str, key: str) -> None:
+        try:
+            self._store.delete_if_there(key, durable=False)
+        except StorageError as e:
+            log.warning("upload not tidied", upload=upload_id, reason=str(e))
+
+
+def _mismatch(actual: Digest, expected: Digest, size: int) -> DigestInvalid:
+    return DigestInvalid(
+        {
+            "provided": str(expected),
+            "actual": str(actual),
+            "size": size,
+            "reason": "the content received has another digest; upload it again",
+        }
+    )
 
 
 def _check_start(writer: Writer, start: int | None) -> None:

@@ -57,11 +57,23 @@ def first_range(
     return connection.retries.call(key, ask_or_look)
 
 
+_here = threading.local()
+
+
+def _begin_transfer() -> None:
+    _here.is_transfer = True
+
+
+def is_transfer() -> bool:
+    """Whether this is a thread of a driver's own, where blocking is allowed."""
+    return getattr(_here, "is_transfer", False)
+
+
 class Transfers:
     """Threads for requests that run side by side, and the room for what is read ahead."""
 
     def __init__(self) -> None:
-        self.threads = ThreadPoolExecutor(_THREADS, "azure")
+        self.threads = ThreadPoolExecutor(_THREADS, "azure", _begin_transfer)
         self.room = threading.Semaphore(_AHEAD_OF_ALL)
 
 

@@ -195,6 +195,12 @@ class Writer(AbstractContextManager["Writer"], ABC):
 class Driver(ABC):
     """Objects under keys. Every method may raise StorageError and InvalidKey."""
 
+    def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
+        """Make calls to this driver of which none needs another's outcome; return those
+        outcomes, or raise what one of them did, when the others may or may not have been
+        made. One after another, unless a driver waits so long that it is worth more."""
+        return [call() for call in calls]
+
     @abstractmethod
     def stat(self, key: str) -> Stat:
         """Describe the object. Raises NotFound."""

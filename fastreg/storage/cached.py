@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from fastreg.storage.base import (
     Driver,
@@ -47,6 +48,9 @@ class CachedDriver(Driver):
         return _RememberingDriver(
             self._inner, self._cache, self._memory, self._generations, self._identify
         )
+
+    def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
+        return self._inner.at_once(*calls)
 
     def stat(self, key: str) -> Stat:
         return self._inner.stat(key)
