@@ -90,6 +90,9 @@ class Connection(AbstractContextManager["Connection"]):
 
     def __exit__(self, *exc: object) -> None:
         self._service.close()
+        credential = self._service.credential
+        if hasattr(credential, "close"):  # of Entra: it has connections of its own
+            credential.close()
 
     @cached_property
     def root(self) -> str:

@@ -34,9 +34,9 @@ def test_objects_come_and_go_below_one_parent_and_none_is_lost(store: Store) -> 
     assert list(store.driver.list("")) == []
 
 
-def test_uploads_come_and_go_below_one_parent_and_none_is_lost(locking: Store) -> None:
+def test_uploads_come_and_go_below_one_parent_and_none_is_lost(store: Store) -> None:
     run_together(
-        locking,
+        store,
         "for turn in range(60):\n"
         "    with driver.writer(f'u/{me}/data', append=False) as writer:\n"
         "        writer.write(b'abc')\n"
@@ -48,7 +48,7 @@ def test_uploads_come_and_go_below_one_parent_and_none_is_lost(locking: Store) -
         "        assert driver.get(f'b/{me}/data', 3) == b'abc'\n"
         "        driver.delete(f'b/{me}/data')",
     )
-    assert list(locking.driver.list("")) == []
+    assert list(store.driver.list("")) == []
 
 
 def test_only_one_of_many_creates(store: Store) -> None:
