@@ -184,7 +184,7 @@ class Body:
                 segments.append(piece)
             elif (fd := piece.fileno()) is not None:
                 segments.append((fd, piece.offset, piece.length))
-            else:
+            elif piece.length:
                 return None
         return segments
 

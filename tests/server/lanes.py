@@ -19,11 +19,18 @@ from fastreg.api.app import App
 from fastreg.api.call import Settings
 from fastreg.api.urls import UrlBuilder
 from fastreg.logs import access_line
+from fastreg.registry.content import identify
 from fastreg.registry.registry import Registry
 from fastreg.server.offloop import run_in_thread
+from fastreg.storage.base import Driver
+from fastreg.storage.cache import Cache
+from fastreg.storage.cached import CachedDriver
+from fastreg.storage.generations import Generations
 from fastreg.storage.local import LocalDriver
+from fastreg.storage.memory import Memory
 from tests.api.client import Client, digest_of, encode, image, index
 from tests.server.wire import Running, StartServer, servers, wait_until
+from tests.storage.fileless import FilelessDriver
 
 CONFIG, SMALL = b'{"os": "linux"}', b"a small layer " * 100
 BIG = random.Random(1).randbytes(1 << 20)
@@ -126,20 +133,47 @@ def take_lines(running: Running) -> list[bytes]:
 
 
 @contextmanager
-def serving_two_ways(root: Path, prefix: str = "") -> Iterator[TwoWays]:
+def serving_two_ways(
+    root: Path, prefix: str = "", driver: Driver | None = None, **settings: Any
+) -> Iterator[TwoWays]:
     with servers() as start:
-        yield TwoWays(start_app(start, root, prefix), _around(start_app(start, root, prefix)))
+        ways = [start_app(start, root, prefix, driver, **settings) for _ in range(2)]
+        yield TwoWays(ways[0], _around(ways[1]))
 
 
-def start_app(start: StartServer, root: Path, prefix: str = "", **settings: Any) -> Running:
-    app = app_over(root, prefix)
+def start_app(
+    start: StartServer,
+    root: Path,
+    prefix: str = "",
+    driver: Driver | None = None,
+    **settings: Any,
+) -> Running:
+    app = app_over(root, prefix, driver)
     return start(app, headers=app.headers, **settings)
 
 
-def app_over(root: Path, prefix: str = "") -> App:
-    registry = Registry(LocalDriver(root, run_in_thread), run_in_thread)
+def app_over(root: Path, prefix: str = "", driver: Driver | None = None) -> App:
+    registry = Registry(driver or LocalDriver(root, run_in_thread), run_in_thread)
     urls = UrlBuilder(prefix=prefix)
     return App(registry, Settings(urls=urls, headers=HEADERS, delete_enabled=True))
+
+
+def cached(far: Driver, cache: Path, generations: Generations, revalidate_s: float) -> Driver:
+    """Return the driver of a server whose store is far away, with a cache before it."""
+    files = Cache(
+        str(cache),
+        max_size=0.8,
+        sampling=0.0,
+        off_loop=run_in_thread,
+        spawn=gevent.spawn,
+        sleep=gevent.sleep,
+    )
+    memory = Memory(far, generations, revalidate_s, gevent.sleep)
+    return CachedDriver(far, files, memory, generations, identify)
+
+
+def cached_root(root: Path, cache: Path, generations: Generations) -> Driver:
+    return cached(FilelessDriver(root, run_in_thread), cache, generations, 3600)
 
 
 def _around(running: Running) -> Running:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastreg.api import blobs
+from fastreg.storage.generations import Generations
 from tests.server.lane_requests import (
     HOSTILE,
     MIXED,
@@ -21,13 +23,28 @@ from tests.server.lane_requests import (
     TAG,
     TARGETS,
 )
-from tests.server.lanes import BIG_DIGEST, DIGEST, SMALL_DIGEST, TwoWays, request, serving_two_ways
+from tests.server.lanes import (
+    BIG_DIGEST,
+    DIGEST,
+    SMALL_DIGEST,
+    TwoWays,
+    cached_root,
+    request,
+    serving_two_ways,
+)
 from tests.server.samples import load_sample, sample_names
 
 
-@pytest.fixture(scope="module")
-def ways(lane_root: Path) -> Iterator[TwoWays]:
-    with serving_two_ways(lane_root) as ways, pytest.MonkeyPatch.context() as patch:
+@pytest.fixture(scope="module", params=["near", "far"])
+def ways(
+    lane_root: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[TwoWays]:
+    settings: dict[str, Any] = {}
+    if request.param == "far":
+        generations = Generations()
+        driver = cached_root(lane_root, tmp_path_factory.mktemp("cache"), generations)
+        settings = {"driver": driver, "generations": generations.memory}
+    with serving_two_ways(lane_root, **settings) as ways, pytest.MonkeyPatch.context() as patch:
         patch.setattr(blobs.secrets, "token_hex", lambda size: "b" * size)
         yield ways
 
