@@ -1,8 +1,9 @@
 """What was told of small objects, for as long as nobody can have changed them unnoticed.
 
 A change made on this machine moves the object's counter on and is seen at once; one made
-elsewhere within `revalidate_s`. That an object is absent is never remembered: a push on
-another machine is seen at once, too. To be used from one thread.
+elsewhere within `revalidate_s`: who sees it first moves the counter, so that nobody on this
+machine is told the old again. That an object is absent is never remembered: a push on another
+machine is seen at once, too. To be used from one thread.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ class Memory:
             return question.answer
         except Exception as error:
             if isinstance(error, NotFound):
+                self._tell_of_change(key, question.since)
                 self._forget(key)
             question.error = error
             raise
@@ -175,10 +177,12 @@ class Memory:
     def _ask_stat(self, key: str, now: _Told) -> Stat:
         stat = self._inner.stat(key)
         known = self._told.get(key)
-        if known is None or known.stat is None or known.stat.version != stat.version:
-            self._remember(key, replace(now, stat=stat))
-        else:
-            self._remember(key, replace(now, stat=stat, data=known.data))
+        if known is not None and known.stat is not None:
+            if known.stat.version == stat.version:
+                now = replace(now, data=known.data)
+            else:
+                self._tell_of_change(key, now)
+        self._remember(key, replace(now, stat=stat))
         return stat
 
     def _ask_data(self, max_bytes: int, key: str, now: _Told) -> bytes:
@@ -191,8 +195,17 @@ class Memory:
         if known is None or known.stat is None or not self._counts(known, self._now(key)):
             known = now
         data = self._inner.get(key, max_bytes)
+        before = self._told.get(key)
+        if before is not None and before.data not in (None, data):
+            self._tell_of_change(key, now)
         self._remember(key, replace(known, data=data))
         return data
+
+    def _tell_of_change(self, key: str, now: _Told) -> None:
+        """Let everyone on this machine know of a change that nobody here has told of."""
+        known = self._told.get(key)
+        if known is not None and known.value == now.value:
+            self._generations.advance(key)
 
     def _remember(self, key: str, told: _Told) -> None:
         self._forget(key)
