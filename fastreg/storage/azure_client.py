@@ -62,6 +62,8 @@ _NAMES_A_PAGE: Final = 1000
 40 ms during which other threads wait."""
 _KEY_LIFETIME: Final = timedelta(days=2)
 _KEY_REST: Final = timedelta(hours=1)
+_SKEW: Final = timedelta(minutes=10)
+"""By which Azure's clock may be behind."""
 
 
 _CODES_OF_NAMES: Final = frozenset(("InvalidResourceName", "OutOfRangeInput", "InvalidUri"))
@@ -161,7 +163,7 @@ class Connection(AbstractContextManager["Connection"]):
             if self._delegation is None or self._delegation[1] < now + _KEY_REST:
                 ends = now + _KEY_LIFETIME
                 ask = self._service.get_user_delegation_key
-                self._delegation = self.retries.call("", ask, now, ends), ends
+                self._delegation = self.retries.call("", ask, now - _SKEW, ends), ends
             return self._delegation[0]
 
 

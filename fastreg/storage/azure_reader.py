@@ -7,10 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Final
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobClient
 
 from fastreg.storage.azure_client import Connection
 from fastreg.storage.azure_listing import is_folder
@@ -149,14 +151,17 @@ class AzureReadable(Readable):
             self._transfers.room.release()
         return first
 
+    @cached_property
+    def _blob(self) -> BlobClient:
+        return self._connection.blob(self._key)
+
     def _fetch(self, offset: int, length: int) -> bytes:
         def ask() -> bytes:
-            answer = blob.download_blob(
+            answer = self._blob.download_blob(
                 offset, length, etag=self._version, match_condition=MatchConditions.IfNotModified
             )
             return b"".join(answer.chunks())  # copies nothing: the answer is one piece
 
-        blob = self._connection.blob(self._key)
         try:
             return self._connection.retries.call(self._key, ask)
         except (NotFound, Conflict) as error:

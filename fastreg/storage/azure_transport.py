@@ -29,7 +29,7 @@ from urllib3.util import parse_url
 _CONNECTIONS: Final = 96
 """Kept open: as many as wait for Azure at once, and those of transfers."""
 _CONNECT_TIMEOUT_S: Final = 10
-_READ_TIMEOUT_S: Final = 60
+_READ_TIMEOUT_S: Final = 30
 _SENT_BYTES: Final = 256 << 10
 """Of a body that is a file, at once."""
 
