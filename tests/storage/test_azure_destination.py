@@ -1,0 +1,168 @@
+"""How an object gets to its final name in Azure: staged there unseen, or by a copy."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fastreg.storage.azure import AzureDriver
+from fastreg.storage.azure_blocks import FIRST_BLOCK_BYTES
+from fastreg.storage.errors import Busy
+from tests.faulty import faults
+from tests.faulty.cloud import Cloud
+from tests.live.client import noise
+
+BLOCK = FIRST_BLOCK_BYTES
+DATA = "u/1/data"
+FINAL = "docker/registry/v2/blobs/sha256/ab/abcd/data"
+CONTENT = noise("content", 3 * BLOCK + 12_345)
+SMALL = b"less than a block"
+
+
+@pytest.fixture
+def azure(cloud: Cloud) -> AzureDriver:
+    return AzureDriver(cloud.settings)
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def read_ranges(cloud: Cloud) -> int:
+    """How often something was read; Azurite itself looks at the source of a copy."""
+    return sum("x-ms-range" in seen.headers for seen in cloud.proxy.requests("get"))
+
+
+# where the destination is known
+
+
+@pytest.mark.parametrize("content", [b"", SMALL, CONTENT[:BLOCK], CONTENT])
+@pytest.mark.parametrize("append", [True, False])
+def test_a_known_destination_is_written_without_a_copy_and_unseen(
+    azure: AzureDriver, cloud: Cloud, content: bytes, append: bool
+) -> None:
+    if append:
+        azure.writer(DATA, append=False).close()
+    with azure.writer(DATA, append=append, destination=FINAL) as writer:
+        assert not writer.keeps_bytes
+        writer.write(content)
+        assert not cloud.has(FINAL)
+        writer.commit(FINAL)
+    assert cloud.read(FINAL) == content
+    assert cloud.keys == [FINAL]
+    assert cloud.proxy.count("copy") == 0
+    assert cloud.proxy.count("commit") == (len(content) >= BLOCK)
+
+
+def test_a_destination_does_not_matter_for_what_has_bytes(azure: AzureDriver, cloud: Cloud) -> None:
+    with azure.writer(DATA, append=False) as writer:
+        writer.write(CONTENT[:100])
+    with azure.writer(DATA, append=True, destination=FINAL) as writer:
+        assert writer.keeps_bytes
+        writer.write(CONTENT[100:])
+        writer.sync()
+        assert writer.size == len(CONTENT)
+        writer.commit(FINAL)
+    assert cloud.read(FINAL) == CONTENT
+    assert cloud.proxy.count("copy") == 1
+
+
+@pytest.mark.parametrize("content", [SMALL, CONTENT])
+def test_pushers_of_the_same_content_all_succeed(
+    azure: AzureDriver, cloud: Cloud, content: bytes
+) -> None:
+    writers = [azure.writer(f"u/{n}/data", append=False, destination=FINAL) for n in range(3)]
+    for writer in writers:
+        writer.write(content)
+    for writer in writers:
+        writer.commit(FINAL)
+        assert cloud.read(FINAL) == content
+    assert cloud.keys == [FINAL]
+
+
+@pytest.mark.parametrize("content", [SMALL, CONTENT])
+@pytest.mark.parametrize("there", [b"", b"wrong", bytes(len(CONTENT)), CONTENT])
+def test_a_blob_that_the_reference_registry_copied_there_is_replaced_if_wrong(
+    azure: AzureDriver, cloud: Cloud, content: bytes, there: bytes
+) -> None:
+    blob = cloud.container.get_blob_client(FINAL)
+    blob.create_append_blob()
+    for at in range(0, len(there), BLOCK):
+        blob.append_block(there[at : at + BLOCK])
+    with azure.writer(DATA, append=False, destination=FINAL) as writer:
+        writer.write(content)
+        writer.commit(FINAL)
+    assert cloud.read(FINAL) == content
+    assert cloud.keys == [FINAL]
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_a_push_that_ends_early_leaves_nothing(azure: AzureDriver, cloud: Cloud, end: str) -> None:
+    writer = azure.writer(DATA, append=False, destination=FINAL)
+    writer.write(CONTENT)
+    getattr(writer, end)()
+    assert cloud.keys == []
+
+
+# copies
+
+
+def test_a_copy_over_the_same_verified_blob_is_not_made_twice(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    for session in ("u/1/data", "u/2/data"):
+        with azure.writer(session, append=False) as writer:
+            writer.write(CONTENT)
+            writer.commit(FINAL)
+    assert [seen.status for seen in cloud.proxy.requests("copy")] == [202, 409]
+    assert read_ranges(cloud) == 0
+    assert cloud.keys == [FINAL]
+
+
+@pytest.mark.parametrize("content", [CONTENT, CONTENT[:-1] + b"!"])
+@pytest.mark.parametrize("is_appended", [True, False])
+def test_a_copy_over_an_unverified_blob_compares_it_first(
+    azure: AzureDriver, cloud: Cloud, content: bytes, is_appended: bool
+) -> None:
+    blob = cloud.container.get_blob_client(FINAL)
+    if is_appended:
+        blob.create_append_blob()
+        for at in range(0, len(content), BLOCK):
+            blob.append_block(content[at : at + BLOCK])
+    else:
+        blob.upload_blob(content)
+    before = blob.get_blob_properties().etag
+    with azure.writer(DATA, append=False) as writer:
+        writer.write(CONTENT)
+        writer.commit(FINAL)
+    assert cloud.read(FINAL) == CONTENT
+    assert (blob.get_blob_properties().etag == before) == (content == CONTENT)
+    assert cloud.keys == [FINAL]
+
+
+def test_a_copy_of_what_changed_meanwhile_is_refused(azure: AzureDriver, cloud: Cloud) -> None:
+    gate = threading.Event()
+    cloud.proxy.inject("copy", faults.held(gate))
+    writer = azure.writer(DATA, append=False)
+    writer.write(CONTENT)
+    failures = []
+
+    def commit() -> None:
+        try:
+            writer.commit(FINAL)
+        except Busy as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    wait_until(lambda: cloud.proxy.count("copy"))
+    cloud.container.upload_blob(DATA, b"another's", overwrite=True)
+    gate.set()
+    thread.join()
+    assert failures
+    assert cloud.keys == [DATA]
+    assert cloud.read(DATA) == b"another's"
