@@ -1,9 +1,14 @@
-"""The application over a local directory, with whatever settings a test wants."""
+"""The application over every driver, with whatever settings a test wants.
+
+A test that uses `root` is about files, and for the local disk alone.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,13 @@ import pytest
 from fastreg.api.app import App
 from fastreg.api.call import Settings
 from fastreg.registry.registry import Registry
+from fastreg.storage.azure import AzureDriver
+from fastreg.storage.azure_client import AzureSettings
+from fastreg.storage.base import Driver
 from fastreg.storage.local import LocalDriver
 from tests.api.client import Client
 from tests.api.samples import CONFIG, LAYER
+from tests.azurite import Azurite
 
 MakeClient = Callable[..., Client]
 
@@ -32,9 +41,49 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "driver" in metafunc.fixturenames:
+        kinds = ["local"] if "root" in metafunc.fixturenames else ["local", "azure"]
+        metafunc.parametrize("driver", kinds, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have a test ask Azure with the first and the last of its parameters: the others ask
+    the same of the store by other requests, and all of them would take minutes."""
+    asked: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and _driver_of(item) == "azure":
+            asked.setdefault(item.function, []).append(item)
+    between = {item for every in asked.values() for item in every[1:-1]}
+    items[:] = [item for item in items if item not in between]
+    config.hook.pytest_deselected(items=list(between))
+
+
+def _driver_of(test: pytest.Function) -> object:
+    is_here = test.path.parent == Path(__file__).parent
+    return test.callspec.params.get("driver") if is_here and hasattr(test, "callspec") else None
+
+
+_places = count()
+
+
+@pytest.fixture(scope="session")
+def container(azurite: Azurite) -> AzureSettings:
+    return azurite.new_container()
+
+
 @pytest.fixture
-def registry(root: Path) -> Registry:
-    return Registry(LocalDriver(root))
+def driver(request: pytest.FixtureRequest) -> Driver:
+    if request.param == "local":
+        return LocalDriver(request.getfixturevalue("root"))
+    container = request.getfixturevalue("container")
+    # A container of its own would cost each test more than all that it asks.
+    return AzureDriver(replace(container, root_directory=f"test-{next(_places)}"))
+
+
+@pytest.fixture
+def registry(driver: Driver) -> Registry:
+    return Registry(driver)
 
 
 @pytest.fixture

@@ -158,6 +158,7 @@ def test_an_empty_link_reads_as_absent(client: Client, root: Path) -> None:
     assert client.get(url_of(digest)).outcome == (404, "BLOB_UNKNOWN")
 
 
+@pytest.mark.usefixtures("root")
 def test_a_whole_blob_is_one_segment_of_a_file(app: App) -> None:
     digest = Client(app).push_blob(DATA)
     result = app(make_environ("GET", url_of(digest)), lambda *said: None)

@@ -255,6 +255,7 @@ class FillingUp:
         monkeypatch.setattr(LocalWriter, "write", limited)
 
 
+@pytest.mark.usefixtures("root")
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 def test_an_upload_goes_on_once_there_is_room(
     client: Client, monkeypatch: pytest.MonkeyPatch, method: str

@@ -214,6 +214,7 @@ def test_no_file_stays_open(
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.usefixtures("root")
 def test_no_file_stays_open_after_uploads_however_they_end(client: Client) -> None:
     before = os.listdir("/proc/self/fd")
     url = client.start()
@@ -228,6 +229,7 @@ def test_no_file_stays_open_after_uploads_however_they_end(client: Client) -> No
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.usefixtures("root")
 def test_closing_an_answer_that_was_not_read_closes_its_files(app: App) -> None:
     Client(app).push_blob(BLOB)
     before = os.listdir("/proc/self/fd")

@@ -1,4 +1,4 @@
-"""Answers that may be given again: which, and what must still hold for it."""
+"""Answers of files that may be given again: which, and what must still hold for it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.api.client import Client, digest_of, encode, image, make_environ
 from tests.api.samples import CONFIG, CONTENT, DIGEST, LAYER, MANIFEST, url_of
 from tests.registry.faults import HookedDriver
 from tests.storage.witnesses import Clock, holds, let_the_clock_tick
+
+pytestmark = pytest.mark.usefixtures("root")
 
 BLOB = digest_of(LAYER)
 BLOB_URL = f"/v2/app/blobs/{BLOB}"

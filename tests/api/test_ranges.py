@@ -174,6 +174,7 @@ def test_blobs_say_that_they_have_ranges(client: Client, url: str) -> None:
     assert client.head(url)["Accept-Ranges"] == "bytes"
 
 
+@pytest.mark.usefixtures("root")
 def test_segments_of_several_ranges_are_what_iterating_gives(app: App, url: str) -> None:
     environ = make_environ("GET", url, headers={"Range": "bytes=0-3,100-199"})
     result = app(environ, lambda *said: None)
@@ -202,6 +203,7 @@ def test_several_ranges_of_what_has_no_file_are_the_same(root: Path, url: str) -
     assert len(os.listdir("/proc/self/fd")) == before - 1
 
 
+@pytest.mark.usefixtures("root")
 def test_many_ranges_cost_one_file_however_they_are_sent(app: App, url: str) -> None:
     before = len(os.listdir("/proc/self/fd"))
     header = "bytes=" + ",".join(f"{i * 10}-{i * 10 + 3}" for i in range(MAX_RANGES))

@@ -63,6 +63,7 @@ def test_a_chunk_repeated_after_a_lost_answer_is_not_stored_twice(
     assert client.put(url, DATA[HALF:]).status == 201
 
 
+@pytest.mark.usefixtures("root")
 def test_a_second_writer_is_told_so_and_nothing_is_torn(
     client: Client, started: str, registry: Registry
 ) -> None:
