@@ -2,7 +2,9 @@
 proxy stands."""
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from tests.faulty.cloud import Cloud, cloud_over
 
 
 @pytest.fixture(scope="session")
-def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+def azurite() -> Iterator[Azurite]:
     """The Azurite of this pytest process; `azurite.new_container()` for each test."""
     program = find_azurite()
     if program is None:
@@ -19,7 +21,10 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    with running(program, tmp_path_factory.mktemp("azurite")) as azurite:
+    with (
+        tempfile.TemporaryDirectory(prefix="fastreg-azurite-") as directory,
+        running(program, Path(directory)) as azurite,
+    ):
         yield azurite
 
 

@@ -10,7 +10,14 @@ import pytest
 from tests.clients import images
 from tests.clients.daemons import Containerd, Docker, running_containerd, running_docker
 from tests.clients.images import Layout
-from tests.clients.registries import UNDER_TEST, Registry, StartRegistry, start_registry
+from tests.clients.registries import (
+    FASTREG,
+    UNDER_TEST,
+    Registry,
+    StartRegistry,
+    container_section,
+    start_registry,
+)
 
 MIB = 1 << 20
 
@@ -59,13 +66,29 @@ def start(workdir: Path) -> Iterator[StartRegistry]:
         yield start_one
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    """One registry for a file's tests, which keep to repositories of their own."""
+STORES = ["local", "azure"] if UNDER_TEST == FASTREG else ["local"]
+
+
+@pytest.fixture(scope="module", params=STORES)
+def registry(request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """One registry for a file's tests, which keep to repositories of their own; over each
+    kind of store, a container read through a cache."""
     with tempfile.TemporaryDirectory(prefix="fastreg-registry-") as directory:
-        registry = start_registry(Path(directory, "data"), Path(directory), UNDER_TEST)
+        storage = None
+        if request.param == "azure":
+            container = request.getfixturevalue("azurite").new_container()
+            cache = {"path": f"{directory}/cache", "maxsize": "1GiB"}
+            storage = {"azure": container_section(container), "cache": cache}
+        registry = start_registry(Path(directory, "data"), Path(directory), UNDER_TEST, storage)
         yield registry
         registry.stop()
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest, registry: Registry) -> str:
+    """A repository of the test's own, with a name that no other registry has: a client keeps
+    what it had of the content that is made of it."""
+    return f"port-{registry.host.rpartition(':')[2]}/{request.node.originalname}"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from fastreg.storage.azure_client import AzureSettings
 from tests.clients.images import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Layout
 from tests.clients.processes import Daemon, free_port, need, run
 
@@ -133,11 +134,14 @@ def collect_garbage(root: Path, workdir: Path) -> None:
     run("docker-registry", "garbage-collect", config)
 
 
-def start_registry(root: Path, workdir: Path, kind: str) -> Registry:
-    """Start a registry over `root`; its configuration and output go to `workdir`."""
+def start_registry(
+    root: Path, workdir: Path, kind: str, storage: dict[str, Any] | None = None
+) -> Registry:
+    """Start a registry over `root`, or what `storage` names; its configuration and output go
+    to `workdir`."""
     host = f"127.0.0.1:{free_port()}"
     config = workdir / f"{host}.yml"
-    config.write_text(yaml.safe_dump(configuration(kind, root, host)))
+    config.write_text(yaml.safe_dump(configuration(kind, root, host, storage)))
     argv: list[str | Path] = [sys.executable, "-m", "fastreg", "serve", config]
     if kind == REFERENCE:
         need("docker-registry", "docker-registry")
@@ -150,13 +154,25 @@ def start_registry(root: Path, workdir: Path, kind: str) -> Registry:
     return registry
 
 
-def configuration(kind: str, root: Path, host: str) -> dict[str, Any]:
+def container_section(settings: AzureSettings) -> dict[str, Any]:
+    """Return `storage.azure` for a container with the account's key."""
+    return {
+        "accountname": settings.account_name,
+        "accountkey": settings.account_key,
+        "container": settings.container,
+        "serviceurl": settings.service_url,
+    }
+
+
+def configuration(
+    kind: str, root: Path, host: str, storage: dict[str, Any] | None = None
+) -> dict[str, Any]:
     http_section: dict[str, Any] = {"addr": host, "draintimeout": "5s"}
     http_section |= {"secret": SECRET} | ({} if kind == REFERENCE else {"workers": 2})
     return {
         "version": 0.1,
         "storage": {
-            "filesystem": {"rootdirectory": str(root)},
+            **(storage or {"filesystem": {"rootdirectory": str(root)}}),
             "delete": {"enabled": True},
         },
         "http": http_section,

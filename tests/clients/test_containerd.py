@@ -14,12 +14,6 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> str:
-    """A repository of the test's own."""
-    return f"containerd/{request.node.originalname}"
-
-
-@pytest.fixture
 def name(registry: Registry, path: str) -> str:
     """The test's repository as containerd names it."""
     return f"{registry.host}/{path}"

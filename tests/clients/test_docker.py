@@ -16,12 +16,6 @@ pytestmark = pytest.mark.clients
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> str:
-    """A repository of the test's own."""
-    return f"docker/{request.node.name}"
-
-
-@pytest.fixture
 def name(registry: Registry, path: str) -> str:
     """The test's repository as docker names it."""
     return f"{registry.host}/{path}"
@@ -74,6 +68,7 @@ def test_an_image_of_big_layers_comes_back_as_it_was_pushed(
     output = docker("pull", f"{name}:1")
     assert output.count("Pull complete") == len(big_layers), output
     assert image_id(docker, f"{name}:1") == before
+    forget(docker, f"{name}:1")
 
 
 def test_pushing_again_uploads_no_layer(docker: Docker, image: str, name: str) -> None:
@@ -87,9 +82,9 @@ def test_pushing_again_uploads_no_layer(docker: Docker, image: str, name: str) -
 def test_an_image_with_shared_layers_is_pushed_by_mounting_them(
     docker: Docker, name: str, path: str, tmp_path: Path
 ) -> None:
-    shared = [images.noise_layer(f"shared {n}", 200_000) for n in range(3)]
+    shared = [images.noise_layer(f"shared {n} {path}", 200_000) for n in range(3)]
     base = load(docker, tmp_path, "local/base:1", shared)
-    top = images.noise_layer("on top", 50_000)
+    top = images.noise_layer(f"on top {path}", 50_000)
     derived = load(docker, tmp_path, "local/derived:1", [*shared, top])
     before = image_id(docker, derived)
     push(docker, base, f"{name}/base:1")

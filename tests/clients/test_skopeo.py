@@ -19,12 +19,6 @@ def _skopeo() -> None:
 
 
 @pytest.fixture
-def path(request: pytest.FixtureRequest) -> str:
-    """A repository of the test's own."""
-    return f"skopeo/{request.node.originalname}"
-
-
-@pytest.fixture
 def name(registry: Registry, path: str) -> str:
     """The test's repository as skopeo names it."""
     return f"docker://{registry.host}/{path}"
