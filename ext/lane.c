@@ -204,8 +204,3 @@ int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *d
     draft->renew = draft->until - (draft->until - lane->clock.now_ms) / RENEWED_PART;
     return fr_lookup_publish(&lane->table, request, size, draft);
 }
-
-void fr_lane_withdraw(fr_lane *lane, const char *request, size_t size)
-{
-    fr_lookup_withdraw(&lane->table, request, size);
-}

@@ -97,7 +97,4 @@ void fr_lane_cut_sending(fr_lane *lane);
 /* As fr_lookup_publish; a draft that has an end is renewed some time before. */
 int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft);
 
-/* As fr_lookup_withdraw. */
-void fr_lane_withdraw(fr_lane *lane, const char *request, size_t size);
-
 #endif

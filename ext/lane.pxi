@@ -101,7 +101,6 @@ cdef extern from "lane.h" nogil:
     void fr_lane_cut_sending(fr_lane *lane)
     void fr_lane_drop_idle(fr_lane *lane, int64_t grace_ms)
     int fr_lane_publish(fr_lane *lane, const char *request, size_t size, fr_draft *draft)
-    void fr_lane_withdraw(fr_lane *lane, const char *request, size_t size)
 
 
 @cython.final
@@ -262,10 +261,6 @@ cdef class Lane:
                 draft.file_offset = segment[1]
                 draft.body_size = segment[2]
         return fr_lane_publish(&self.lane, request, <size_t>len(request), &draft) == 0
-
-    def withdraw(self, bytes request):
-        if self.is_open:
-            fr_lane_withdraw(&self.lane, request, <size_t>len(request))
 
     cdef bint _take_counter(self, fr_witness *given, witness) except -1:
         cdef Py_ssize_t counter = witness[0]

@@ -38,32 +38,17 @@ fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now_m
     return is_looked_up(head) ? fr_table_find(table, key, write_key(key, head), now_ms) : NULL;
 }
 
-static int parse(fr_request_head *head, const char *request, size_t size)
-{
-    size_t used;
-
-    return fr_request_head_parse(request, size, head, &used) == FR_HEAD_RECOGNISED &&
-           used == size && is_looked_up(head);
-}
-
 int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft)
 {
     char key[KEY_SIZE];
     fr_request_head head;
+    size_t used;
 
-    if (!parse(&head, request, size) || draft->head_size > FR_MAX_ANSWER_HEAD)
+    if (fr_request_head_parse(request, size, &head, &used) != FR_HEAD_RECOGNISED || used != size ||
+        !is_looked_up(&head) || draft->head_size > FR_MAX_ANSWER_HEAD)
         return -1;
     draft->key = key;
     draft->key_size = write_key(key, &head);
     draft->is_range = head.has_range;
     return fr_table_publish(table, draft);
-}
-
-void fr_lookup_withdraw(fr_table *table, const char *request, size_t size)
-{
-    char key[KEY_SIZE];
-    fr_request_head head;
-
-    if (parse(&head, request, size))
-        fr_table_withdraw(table, key, write_key(key, &head));
 }

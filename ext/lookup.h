@@ -15,7 +15,4 @@ fr_answer *fr_lookup(fr_table *table, const fr_request_head *head, int64_t now_m
  * one that is not recognised, or never looked up. */
 int fr_lookup_publish(fr_table *table, const char *request, size_t size, fr_draft *draft);
 
-/* As fr_table_withdraw, for the request that has this head. */
-void fr_lookup_withdraw(fr_table *table, const char *request, size_t size);
-
 #endif

@@ -332,14 +332,6 @@ int fr_table_publish(fr_table *t, const fr_draft *draft)
     return look_up(t, hash, draft->key, draft->key_size) != NULL ? 0 : -1;
 }
 
-void fr_table_withdraw(fr_table *t, const char *key, size_t key_size)
-{
-    fr_answer *a = look_up(t, hash_of(t->seed, key, key_size), key, key_size);
-
-    if (a != NULL)
-        drop(t, a);
-}
-
 fr_answer *fr_table_find(fr_table *t, const char *key, size_t key_size, int64_t now_ms)
 {
     fr_answer *a = look_up(t, hash_of(t->seed, key, key_size), key, key_size);

@@ -109,9 +109,6 @@ void fr_table_free(fr_table *t);
  */
 int fr_table_publish(fr_table *t, const fr_draft *draft);
 
-/* Drop what was published for the key: the answer is another one now. */
-void fr_table_withdraw(fr_table *t, const char *key, size_t key_size);
-
 /*
  * Return the answer to give to the request of that key at this moment, all of its
  * witnesses just seen to hold; NULL where there is none. One that no longer holds is dropped.

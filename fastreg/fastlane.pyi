@@ -227,9 +227,6 @@ class Lane:
         one of a single range holds for every single range of the same file.
         """
 
-    def withdraw(self, request: bytes) -> None:
-        """Give no more what was published for the request of this head."""
-
     def take_lines(self) -> bytes:
         """Return the access log of what the lane answered, in whole lines."""
 

@@ -21,7 +21,7 @@ from fastreg.server.head import BadHead, Head, parse_head
 from fastreg.server.inbound import Inbound
 from fastreg.server.patience import Deadline, Pace
 from fastreg.server.refusal import render_refusal
-from fastreg.server.sending import ClientGone, Segment, segments_length, send_all
+from fastreg.server.sending import ClientGone, segments_length, send_all
 from fastreg.server.settings import AccessLog, AccessRecord, ErrorLog, Settings
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -142,27 +142,19 @@ class Connection(Answer):
 
     def publish(self, head: bytes) -> None:
         """Let the lane give this answer to the same request again, if the application says
-        what must hold for that; none that it gave before, if there is nothing any more."""
-        request = self._raw_head + b"\r\n\r\n"
+        what must hold for that."""
         result: Any = self.result
-        segments = self._repeatable(result)
-        if segments is not None:
-            lane = self.server.lane
-            lane.publish(request, head, segments, result.witnesses, result.until)
-        elif self.code == 404:
-            self.server.lane.withdraw(request)
-
-    def _repeatable(self, result: Any) -> list[Segment] | None:
-        """Return what the lane can give again, after the head; None where it cannot."""
+        witnesses = getattr(result, "witnesses", None)
         asked_to_close = self.head is not None and not self.head.keeps_alive
-        if getattr(result, "witnesses", None) is None or self.close_connection != asked_to_close:
-            return None
-        if self.command == "HEAD" or self.code == 304:
-            return []
-        segments: list[Segment] | None = result.files  # None: not all of it is there yet
+        if witnesses is None or self.close_connection != asked_to_close:
+            return
+        segments = [] if self.command == "HEAD" or self.code == 304 else result.files
+        if segments is None:
+            return  # not all of it is there yet
         if segments and str(segments_length(segments)) != self.provided_content_length:
-            return None
-        return segments
+            return
+        request = self._raw_head + b"\r\n\r\n"
+        self.server.lane.publish(request, head, segments, witnesses, result.until)
 
     # --- the end of a request
 

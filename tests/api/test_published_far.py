@@ -32,22 +32,38 @@ class Clock:
 
 
 class Node:
-    """A machine with servers over the store."""
+    """A worker of a machine, over the store."""
 
-    def __init__(self, far: Driver, cache: Path, revalidate_s: float = REVALIDATE_S) -> None:
-        self.generations = Generations()
+    def __init__(
+        self,
+        far: Driver,
+        cache: Path,
+        revalidate_s: float = REVALIDATE_S,
+        generations: Generations | None = None,
+    ) -> None:
+        """With `generations`, another worker of the machine that has them."""
+        self.generations = generations or Generations()
         driver = cached(far, cache, self.generations, revalidate_s)
         self.app = App(Registry(driver), Settings(delete_enabled=True))
         self.client = Client(self.app)
 
     def ask(self, method: str, url: str, headers: dict[str, str] | None = None) -> Any:
         """Return the status, the whole body and what the application returned."""
-        said: list[str] = []
-        environ = make_environ(method, url, headers=headers or {})
-        result: Any = self.app(environ, lambda status, headers: said.append(status))
+        status, _, body, result = self._ask(method, url, headers or {})
+        return status, body, result
+
+    def look(self, method: str, url: str) -> tuple[tuple[int, str | None], Any]:
+        """Return the status and the digest, and what the application returned."""
+        status, said, _, result = self._ask(method, url, {})
+        return (status, said.get("Docker-Content-Digest")), result
+
+    def _ask(self, method: str, url: str, headers: dict[str, str]) -> Any:
+        said: list[Any] = []
+        environ = make_environ(method, url, headers=headers)
+        result: Any = self.app(environ, lambda *head: said.extend(head))
         body = b"".join(result)
         result.close()
-        return int(said[0][:3]), body, result
+        return int(said[0][:3]), dict(said[1]), body, result
 
     def holds(self, result: Any, now_s: float) -> bool:
         """Whether a server may give the answer again."""
@@ -167,6 +183,30 @@ def test_a_change_on_another_machine_is_seen_in_time(
             last_stale = clock.now_s
     assert changed < last_stale < changed + REVALIDATE_S
     assert told[:2] != before[:2]
+
+
+@pytest.mark.parametrize(("url", "change"), CHANGES.values(), ids=CHANGES)
+def test_nobody_on_a_machine_is_told_the_old_after_the_new(
+    far: Driver, node: Node, clock: Clock, tmp_path: Path, url: str, change: Change
+) -> None:
+    workers = [node, Node(far, tmp_path / "cache", generations=node.generations)]
+    ways = [(worker, method) for worker in workers for method in ("GET", "HEAD")]
+    told = {}
+    for way in ways:
+        told[way] = way[0].look(way[1], url)
+        clock.now_s += REVALIDATE_S / 8
+    before, _ = told[ways[0]]
+    change(Node(far, tmp_path / "other").client)
+    seen = [False]
+    for _ in range(100):
+        clock.now_s += REVALIDATE_S / 50
+        for way in ways:
+            worker, method = way
+            if not worker.holds(told[way][1], clock.now_s):
+                told[way] = worker.look(method, url)
+            seen.append(told[way][0] != before)
+    assert seen == sorted(seen)
+    assert seen[-1]
 
 
 def test_a_push_on_another_machine_is_seen_at_once(far: Driver, node: Node, tmp_path: Path) -> None:

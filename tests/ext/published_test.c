@@ -388,19 +388,6 @@ static void test_an_answer_ends_at_its_until(void)
     fr_table_free(&t);
 }
 
-static void test_what_is_withdrawn_is_not_found(void)
-{
-    fr_table t = given_table(8, 1 << 20, 8);
-    fr_draft draft = draft_of("a", HEAD, "body");
-
-    CHECK(fr_table_publish(&t, &draft) == 0);
-    fr_table_withdraw(&t, "b", 1);
-    CHECK(fr_table_find(&t, "a", 1, NOW) != NULL);
-    fr_table_withdraw(&t, "a", 1);
-    CHECK(fr_table_find(&t, "a", 1, NOW) == NULL && t.answers == 0);
-    fr_table_free(&t);
-}
-
 static void test_a_head_that_cannot_be_repeated_is_refused(void)
 {
     static const char *const HEADS[] = {
@@ -530,7 +517,6 @@ int main(void)
     test_a_counter_that_another_process_moves_is_seen_by_the_next_find();
     test_one_request_passes_by_an_answer_that_is_to_be_renewed();
     test_an_answer_ends_at_its_until();
-    test_what_is_withdrawn_is_not_found();
     test_a_head_that_cannot_be_repeated_is_refused();
     test_a_file_that_is_not_open_is_refused();
     test_one_range_tells_about_the_whole_blob();

@@ -111,30 +111,6 @@ def test_no_answer_is_given_after_its_time(
     assert 3 < len(begun) < 100
 
 
-def test_who_is_told_that_it_is_gone_is_not_told_otherwise_again(
-    generations: Generations, start_server: StartServer
-) -> None:
-    app = Counting(generations, lifetime_s=0.5)
-    gone = False
-
-    def until_it_is_gone(environ: dict[str, Any], start_response: Any) -> Any:
-        if gone:
-            start_response("404 Not Found", [("Content-Length", "0")])
-            return []
-        return app(environ, start_response)
-
-    client = start_server(until_it_is_gone, generations=generations.memory).connect()
-    assert ask(client) == 0
-    gone = True
-    statuses = []
-    for _ in range(300):
-        client.send(GET)
-        statuses.append(client.answer().status)
-        gevent.sleep(0.002)
-    assert statuses == sorted(statuses)
-    assert set(statuses) == {200, 404}
-
-
 def test_a_counter_that_the_server_does_not_have_publishes_nothing(
     generations: Generations, start_server: StartServer
 ) -> None:
