@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ class App:
             response = self._render(request, explain(error), error)
         headers = self._headers(request, response)
         body = _body_to_send(request, response)
+        body.tell = partial(tell_of_cut, request)
         start_response(_STATUS[response.status], headers)
         return body
 
@@ -144,6 +146,14 @@ def _body_to_send(request: Request, response: Response) -> Body:
         body = Body([])
     body.witnesses, body.until = response.witnesses, response.until
     return body
+
+
+def tell_of_cut(request: Request, error: Exception) -> None:
+    """Log why an answer ends in the middle, unless nobody expected it: who sends it tells."""
+    if explain(error).status == 500:
+        return
+    log.error("answer cut short", method=request.method, path=request.path, reason=str(error))
+    raise ConnectionAbortedError("the application told why") from error
 
 
 def _has(headers: Headers, name: str) -> bool:

@@ -6,11 +6,12 @@ import errno
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from fastreg.errors import BodyIncomplete, BodyTimeout, LengthRequired, RequestInvalid
 
+T = TypeVar("T")
 Headers = list[tuple[str, str]]
 _MAX_QUERY_FIELDS: Final = 200
 _ITERATE_BYTES: Final = 256 << 10
@@ -163,17 +164,31 @@ class Body:
     """When the answer ends to be that all the same, on the clock of `time.monotonic`; None for
     never."""
 
+    tell: Callable[[Exception], None] | None = None
+    """Is told what reading raises, and may raise something else."""
+
     def __init__(self, pieces: list[bytes | Readable]) -> None:
         self._pieces = pieces
 
     def segments(self) -> Iterator[Segment]:
         """Yield the bytes in order, each piece when it is there. Raises what reading does:
-        then the answer must not end as if whole."""
+        then the answer must not end as if whole. ConnectionAbortedError was told already."""
+        return self._telling(self._segments())
+
+    def _segments(self) -> Iterator[Segment]:
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 yield piece
             else:
                 yield from piece.segments()
+
+    def _telling(self, items: Iterator[T]) -> Iterator[T]:
+        try:
+            yield from items
+        except Exception as error:
+            if self.tell is not None:
+                self.tell(error)
+            raise
 
     @property
     def files(self) -> list[Segment] | None:
@@ -193,6 +208,9 @@ class Body:
         return sum(len(p) if isinstance(p, bytes) else p.length for p in self._pieces)
 
     def __iter__(self) -> Iterator[bytes]:
+        return self._telling(self._bytes())
+
+    def _bytes(self) -> Iterator[bytes]:
         for piece in self._pieces:
             if isinstance(piece, bytes):
                 yield piece

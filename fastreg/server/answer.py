@@ -13,7 +13,13 @@ from typing import Any, Final
 
 from gevent.pywsgi import WSGIHandler
 
-from fastreg.server.sending import Segment, Segments, send_all, send_segments
+from fastreg.server.sending import (
+    Segment,
+    Segments,
+    segment_length,
+    send_all,
+    send_segments,
+)
 from fastreg.server.settings import Settings
 
 _COPIED_WITH_HEAD: Final = 64 << 10
@@ -90,8 +96,12 @@ class Answer(WSGIHandler):
             self.write(first)
             return
         self._prepare_head()
-        self._send(chain([first], segments), length)
-        self.response_length = length
+        self._send(self._counted(chain([first], segments)), length)
+
+    def _counted(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        for segment in segments:
+            yield segment
+            self.response_length += segment_length(segment)
 
     def _write_with_headers(self, data: bytes) -> None:
         self._prepare_head()

@@ -194,6 +194,8 @@ class Connection(Answer):
             self._refuse("408 Request Timeout", "the body stopped arriving")
         elif isinstance(error, OSError) and error is failure and error.errno == errno.EBADMSG:
             self._refuse("400 Bad Request", str(error.strerror))
+        elif isinstance(error, ConnectionAbortedError):
+            self._refuse("503 Service Unavailable", "the answer cannot be brought to its end")
         else:
             text = "".join(traceback.format_exception(error))
             request = {"method": self.head.method, "target": self.head.target}

@@ -143,6 +143,22 @@ def test_a_failure_before_the_first_piece_is_an_answer(
     assert start_server(app).request(get()).status == 500
 
 
+def test_a_failure_that_the_application_told_of_is_not_told_again(
+    app: Streaming, start_server: StartServer
+) -> None:
+    running = start_server(app)
+    app.give(ConnectionAbortedError("told"))
+    assert running.request(get()).status == 503
+    client = running.connect()
+    client.send(get())
+    app.give(b"12345", ConnectionAbortedError("told"))
+    with pytest.raises(ConnectionResetError):
+        client.rest()
+    wait_until(lambda: len(running.records) == 2)
+    assert running.records[1].bytes_sent == 5
+    assert running.errors == []
+
+
 @pytest.mark.parametrize(
     "pieces",
     [[b"12345"], [b"12345", b"123456"], [b"12345678901"]],
