@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from fastreg.storage.azure_client import AzureSettings, Connection, condition
@@ -35,16 +35,9 @@ class AzureDriver(Driver):
     """
 
     def __init__(self, settings: AzureSettings, off_loop: OffLoop = run_inline) -> None:
-        self._settings = settings
+        self._connection = Connection(settings)
+        self._transfers = Transfers()
         self._elsewhere = off_loop
-
-    @cached_property
-    def _connection(self) -> Connection:
-        return Connection(self._settings)
-
-    @cached_property
-    def _transfers(self) -> Transfers:
-        return Transfers()
 
     def _off_loop(self, fn: Callable[..., T], /, *args: Any) -> T:
         return fn(*args) if is_transfer() else self._elsewhere(fn, *args)

@@ -98,14 +98,15 @@ def test_a_reader_that_leaves_asks_for_nothing_more(
 
 
 def test_readers_that_wait_hold_little_when_they_are_many(
-    azure: Driver,
+    cloud: Cloud,
     proxy: FaultProxy,
     blob: str,
     content: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(azure_reader, "_AHEAD_OF_ALL", 3)
-    readers = [azure.open(blob) for _ in range(4)]
+    driver = AzureDriver(cloud.settings)
+    readers = [driver.open(blob) for _ in range(4)]
     for reader in readers:
         assert reader.read(FIRST) == content[:FIRST]
         assert reader.read(1) == content[FIRST : FIRST + 1]
@@ -118,16 +119,17 @@ def test_readers_that_wait_hold_little_when_they_are_many(
 
 
 def test_the_room_of_readers_that_left_is_for_others(
-    azure: Driver, proxy: FaultProxy, blob: str, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, proxy: FaultProxy, blob: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(azure_reader, "_AHEAD_OF_ALL", AHEAD - 1)
+    driver = AzureDriver(cloud.settings)
     for _ in range(3):
         before = proxy.count("get")
-        with azure.open(blob) as reader:
+        with driver.open(blob) as reader:
             reader.read(FIRST)
             reader.read(1)
         assert proxy.count("get") <= before + 1 + AHEAD
-    with azure.open(blob) as reader:
+    with driver.open(blob) as reader:
         reader.read(FIRST)
         before = proxy.count("get")
         reader.read(1)
