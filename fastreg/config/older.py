@@ -1,6 +1,6 @@
 """The Azure variables of the older registry that was written in Python.
 
-They count where nobody names a storage driver by today's names.
+They count where today's names say nothing else.
 """
 
 from __future__ import annotations
@@ -32,18 +32,19 @@ class Older:
 
 def take_over(source: Source, environ: Mapping[str, str]) -> Older:
     """Write into the tree what `SETTINGS_FLAVOR=azureblob` and the variables with it say."""
-    if environ.get(_FLAVOR) != "azureblob":
-        return Older()
-    if drivers_in(source.tree):
-        return Older(ignored=(_FLAVOR,))
     storage = source.tree.setdefault("storage", {})
-    if not isinstance(storage, dict):
+    if environ.get(_FLAVOR) != "azureblob" or not isinstance(storage, dict):
         return Older()
-    azure = storage["azure"] = {"container": _DEFAULT_CONTAINER}
+    if drivers_in(source.tree) not in ([], ["azure"]):
+        return Older(ignored=(_FLAVOR,))
+    azure = storage.setdefault("azure", {})
+    if not isinstance(azure, dict):
+        return Older()
     renamed = {_FLAVOR: "REGISTRY_STORAGE=azure"}
     for variable, key in _KEYS.items():
-        if environ.get(variable):
+        if environ.get(variable) and key not in azure:
             azure[key] = environ[variable]
             source.variables[("storage", "azure", key)] = variable
             renamed[variable] = f"REGISTRY_STORAGE_AZURE_{key.upper()}"
+    azure.setdefault("container", _DEFAULT_CONTAINER)
     return Older(renamed=renamed)

@@ -229,6 +229,13 @@ def test_a_driver_of_today_wins_over_the_older_registrys_names(write: Any) -> No
     assert config.ignored == ("SETTINGS_FLAVOR",)
 
 
+def test_a_key_of_today_wins_over_its_older_name() -> None:
+    config = load(None, OLDER | environment(STORAGE_AZURE_CONTAINER="newer"))
+    assert config.storage.azure
+    assert (config.storage.azure.container, config.storage.azure.account) == ("newer", "account")
+    assert "AZURE_STORAGE_CONTAINER" not in config.renamed
+
+
 def test_other_keys_of_the_storage_leave_the_older_names_in_force() -> None:
     config = load(None, OLDER | environment(STORAGE_DELETE_ENABLED="true"))
     assert config.storage.delete.enabled

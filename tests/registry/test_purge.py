@@ -10,7 +10,9 @@ from fastreg.registry import paths
 from fastreg.registry.purge import purge_uploads
 from fastreg.registry.registry import Registry
 from fastreg.registry.repository import Repository
+from fastreg.storage.azure import AzureDriver
 from fastreg.storage.errors import StorageError
+from tests.azurite import Azurite
 from tests.registry.faults import HookedDriver, ignore
 from tests.registry.images import Body, push_blob, read_blob
 
@@ -196,3 +198,14 @@ def test_what_was_never_written_to_is_purged_by_its_age_and_not_while_it_comes_o
     driver.before = finish
     assert purge(registry, after=10 * HOUR) == 0
     assert listed
+
+
+def test_a_session_in_a_container_is_purged_once_it_is_old(azurite: Azurite) -> None:
+    registry = Registry(AzureDriver(azurite.new_container()))
+    repository = registry.repository(NAME)
+    blob = push_blob(repository, b"content")
+    start(repository)
+    assert purge(registry, after=HOUR - 60) == 0
+    assert purge(registry, after=HOUR + 60) == 1
+    assert list(registry.store.driver.list(paths.uploads(NAME))) == []
+    assert read_blob(repository, blob) == b"content"
