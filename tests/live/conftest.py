@@ -50,6 +50,11 @@ def registry() -> Iterator[Registry]:
             registry.stop()
 
 
+def cached(cloud: Cloud, cache: Path) -> dict[str, str]:
+    """Return the settings of a registry over the container."""
+    return cloud.options | {"storage.cache.path": str(cache)}
+
+
 @pytest.fixture
 def start_node(start: Start, cloud: Cloud, workdir: Path) -> StartNode:
     """Start registries over the one container, each with a cache at `path` or without one."""
@@ -57,8 +62,7 @@ def start_node(start: Start, cloud: Cloud, workdir: Path) -> StartNode:
     def start_one(
         settings: dict[str, str] | None = None, *, cache: bool = True, path: str = "cache"
     ) -> Registry:
-        cached = {"storage.cache.path": str(workdir / path)} if cache else {}
-        uncached = {"storage.redirect.disable": "true"}
-        return start(cloud.options | uncached | cached | (settings or {}))
+        uncached = cloud.options | {"storage.redirect.disable": "true"}
+        return start((cached(cloud, workdir / path) if cache else uncached) | (settings or {}))
 
     return start_one
