@@ -211,9 +211,13 @@ class Uploads:
 
     @contextmanager
     def _one_at_a_time(self, upload_id: str) -> Iterator[None]:
-        """Tell who comes second where the session is now."""
+        """Tell who comes second where the session is now, or that it is over."""
         try:
             yield
+        except NotFound as error:
+            if error.key != paths.upload_data(self._name, upload_id):
+                raise
+            raise self._unknown(upload_id) from None
         except Busy:
             raise UploadOutOfOrder(
                 self.size(upload_id), "another request is writing to this session"

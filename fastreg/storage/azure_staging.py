@@ -12,6 +12,7 @@ from azure.storage.blob import BlobBlock
 
 from fastreg.storage.azure_blocks import (
     FIRST_BLOCK_BYTES,
+    Block,
     are_names,
     block_at,
     block_id,
@@ -114,7 +115,7 @@ class Staging:
             self._land(max(0, _IN_FLIGHT_BYTES - block_bytes))
             self._fill_in()
             name = block_id(block.start, block.end, self._writer)
-            staged = self._transfers.submit(self._stage_full, block.start, block.end, name)
+            staged = self._transfers.submit(self._stage, block, name)
             self._flights.append(_Flight(block.start, block_bytes, staged))
             self._names.append(name)
             self._next = block.end
@@ -127,8 +128,9 @@ class Staging:
             return
         if size > self._next:
             self._fill_in()
-            name = block_id(self._next, size, self._writer)
-            staged = self._transfers.submit(self._stage, self._next, size, name)
+            rest = block_at(self._next)._replace(end=size)
+            name = block_id(rest.start, rest.end, self._writer)
+            staged = self._transfers.submit(self._stage, rest, name)
             self._land(0)
             staged.result()
             self._rest = [name]
@@ -194,12 +196,10 @@ class Staging:
             self.window.write(memoryview(data), self._next)
             self._held_from = self._next
 
-    def _stage_full(self, start: int, end: int, name: str) -> None:
-        drop(self._stage(start, end, name))
-
-    def _stage(self, start: int, end: int, name: str) -> memoryview:
-        view = self.window.view(start, end)
+    def _stage(self, block: Block, name: str) -> None:
+        view = self.window.view(block.start, block.end)
         blob = self._connection.blob(self.key)
-        stage = partial(blob.stage_block, name, view, length=end - start)  # type: ignore[arg-type]
+        stage = partial(blob.stage_block, name, view, length=len(view))  # type: ignore[arg-type]
         self._connection.retries.call(self.key, stage)
-        return view
+        if block == block_at(block.start):
+            drop(view)  # it is full, and will not be replaced
