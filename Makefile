@@ -81,6 +81,7 @@ command -v strace >/dev/null || echo strace; \
 command -v htpasswd >/dev/null || echo apache2-utils; \
 command -v systemd-socket-activate >/dev/null || echo systemd; \
 command -v mount >/dev/null || echo mount; \
+command -v openssl >/dev/null || echo openssl; \
 command -v clang >/dev/null || echo clang; \
 ls "$$(clang -print-resource-dir 2>&1)"/lib/*/libclang_rt.fuzzer* >/dev/null 2>&1 \
 	|| echo libclang-rt-dev; \

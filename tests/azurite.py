@@ -16,6 +16,7 @@ from typing import Final
 
 import fastreg
 from fastreg.storage.azure_client import AzureSettings, prepare
+from tests.tls import Certificate
 
 ACCOUNT: Final = "devstoreaccount1"
 KEY: Final = (
@@ -34,13 +35,20 @@ def find_azurite() -> str | None:
 
 
 class Azurite:
-    """A running Azurite on 127.0.0.1, its data in `location`; ended by `stop`."""
+    """A running Azurite on 127.0.0.1, its data in `location`; ended by `stop`. With a
+    certificate it speaks TLS, and takes Entra's tokens, whoever signed them."""
 
-    def __init__(self, program: str, location: Path, port: int = 0) -> None:
-        self.port = port or _free_port()
-        self.service_url = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+    def __init__(
+        self, program: str, location: Path, certificate: Certificate | None = None
+    ) -> None:
+        self.port = _free_port()
+        scheme = "http" if certificate is None else "https"
+        self.service_url = f"{scheme}://127.0.0.1:{self.port}/{ACCOUNT}"
         self._log = location / "azurite.log"
         command = [program, "--silent", "--skipApiVersionCheck", "--loose", "--disableTelemetry"]
+        if certificate is not None:
+            command += ["--cert", str(certificate.file), "--key", str(certificate.key)]
+            command += ["--oauth", "basic"]
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--location", str(location), "--blobPort", str(self.port)],
@@ -81,8 +89,10 @@ class Azurite:
 
 
 @contextmanager
-def running(program: str, location: Path) -> Iterator[Azurite]:
-    azurite = Azurite(program, location)
+def running(
+    program: str, location: Path, certificate: Certificate | None = None
+) -> Iterator[Azurite]:
+    azurite = Azurite(program, location, certificate)
     try:
         azurite.wait()
         yield azurite

@@ -22,8 +22,8 @@ from fastreg.storage.errors import Conflict, NotFound, StorageError
 _FIRST_BYTES: Final = 256 << 10
 _RANGE_BYTES: Final = 4 << 20
 _AHEAD: Final = 4
-_AHEAD_OF_ALL: Final = 24
-"""Ranges that all readers of a driver may hold ahead, besides one each: 96 MiB."""
+_AHEAD_OF_ALL: Final = 16
+"""Ranges that all readers of a driver may hold ahead, besides one each: 64 MiB."""
 _THREADS: Final = 32
 _UNSATISFIABLE: Final = 416
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from fastreg.storage.errors import StorageError
 from tests.azurite import ACCOUNT, KEY, Azurite
 from tests.faulty import faults
 from tests.faulty.cloud import Cloud
+from tests.tls import self_signed
 
 
 @pytest.fixture
@@ -115,15 +115,9 @@ def test_nothing_is_left_that_a_fork_would_share(settings: AzureSettings) -> Non
 @pytest.fixture
 def tls_address(tmp_path: Path) -> Iterator[str]:
     """Where somebody presents a certificate that nobody signed, and answers nothing."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-        f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}".split(),
-        check=True,
-        capture_output=True,
-    )
+    certificate = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate.file, certificate.key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_shake_hands, args=(listener, context))
         thread.start()
