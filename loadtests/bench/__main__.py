@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadtests.bench import (
     rows_azure,
+    rows_azure_pushes,
     rows_latency,
     rows_memory,
     rows_pushes,
@@ -37,6 +38,9 @@ ROWS: dict[str, Callable[[Bench], list[Line]]] = {
     "memory": rows_memory.memory,
     "connections": rows_memory.connections,
     "azure-cold": rows_azure.cold,
+    "azure-warm": rows_azure.warm,
+    "azure-push": rows_azure_pushes.speed,
+    "azure-memory": rows_azure_pushes.memory,
 }
 RESULTS = SOURCES / "loadtests" / "results"
 

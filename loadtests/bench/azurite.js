@@ -3,7 +3,8 @@
 //
 // BENCH_TRACE: the file that gets a line for each answer: [method, URL, status, bytes sent,
 //   time of the body's first byte on the clock of CLOCK_MONOTONIC in ns or null].
-// BENCH_DELAY_MS: how long each request waits before Azurite sees it.
+// BENCH_DELAY_MS: how long each request waits before Azurite sees it,
+// BENCH_REQUEST_BYTES_S: and how much of its body comes a second: for that it waits as well.
 // BENCH_BYTES_S: how much all answers together may bring a second.
 "use strict";
 
@@ -12,6 +13,7 @@ const http = require("http");
 
 const trace = fs.openSync(process.env.BENCH_TRACE, "a");
 const delayMs = Number(process.env.BENCH_DELAY_MS);
+const requestBytesPerMs = Number(process.env.BENCH_REQUEST_BYTES_S) / 1e3;
 const bytesPerNs = Number(process.env.BENCH_BYTES_S) / 1e9;
 const LEAST_WAIT_NS = 2e6; // timers count whole milliseconds
 let due = 0;
@@ -48,6 +50,9 @@ const serverEmit = http.Server.prototype.emit;
 http.Server.prototype.emit = function (event, ...rest) {
   if (event !== "request") return serverEmit.call(this, event, ...rest);
   watch(...rest);
-  setTimeout(() => serverEmit.call(this, event, ...rest), delayMs);
+  const bytes = Number(rest[0].headers["content-length"] || 0);
+  const waitMs = delayMs + bytes / requestBytesPerMs;
+  if (!waitMs) return serverEmit.call(this, event, ...rest); // a timer takes 1 ms at least
+  setTimeout(() => serverEmit.call(this, event, ...rest), waitMs);
   return true;
 };

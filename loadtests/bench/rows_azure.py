@@ -6,7 +6,7 @@ import contextlib
 import statistics
 from dataclasses import dataclass
 
-from loadtests.bench.accounts import Account, Sent
+from loadtests.bench.accounts import AWAY, HERE, Account, Distance, Sent
 from loadtests.bench.bench import Bench
 from loadtests.bench.content import KIB, MIB, REPOSITORY, Body
 from loadtests.bench.ratios import Bar, Line, ratios, spread
@@ -31,50 +31,53 @@ class ColdPull:
     """By the account, heads included."""
     first_after_s: float
     """Between the layer's first byte leaving the account and the first node having it."""
+    server_cpu_s: float
     account_cpu_s: float
 
 
 def cold(bench: Bench) -> list[Line]:
     nodes = bench.scale.nodes
     with contextlib.closing(Body(bench.scale.cold_blocks)) as body:
-        measure_cold(bench, body)
+        for distance, where in ((AWAY, "away"), (HERE, "here")):
+            measure_cold(bench, body, distance, f"cold, {where}")
         work = f"{nodes} nodes pull {body.size / MIB:,.0f} MiB, cold"
-        sent = [value / body.size for value in bench.raw[f"cold: {nodes}, sent bytes"]]
-    last = ratios(bench.raw[f"cold: {nodes}, s"], bench.raw["cold: 1, s"])
+        sent = [value / body.size for value in bench.raw[f"cold, away: {nodes}, sent bytes"]]
+    last = ratios(bench.raw[f"cold, away: {nodes}, s"], bench.raw["cold, away: 1, s"])
+    note = "; ".join(describe(bench, where, nodes) for where in ("away", "here"))
     return [
         Line(f"{work}: sent by Azure", Bar(MAX_SENT, "× the layer"), sent),
-        Line(f"{work}: the last", Bar(MAX_LAST, "× a single node"), last, describe(bench)),
+        Line(f"{work}: the last", Bar(MAX_LAST, "× a single node"), last, note),
         Line(
             "first byte of a cold layer",
             Bar(MAX_FIRST_MS, "ms after Azure's"),
-            bench.raw["cold: 1, first byte, ms"],
-            f"to {nodes} nodes {spread(bench.raw[f'cold: {nodes}, first byte, ms'])} ms",
+            bench.raw["cold, here: 1, first byte, ms"],
+            f"to {nodes} nodes {spread(bench.raw[f'cold, here: {nodes}, first byte, ms'])} ms",
         ),
     ]
 
 
-def measure_cold(bench: Bench, body: Body) -> None:
+def measure_cold(bench: Bench, body: Body, distance: Distance, prefix: str) -> None:
     with (
-        bench.account() as account,
+        bench.account(distance) as account,
         bench.serving(FASTREG, workers=2, account=account) as [server],
     ):
         for _ in range(WARM_UPS):
             pull_cold(account, server, body, 2)
         for _ in range(bench.rounds):
             for nodes in (1, bench.scale.nodes):
-                note_cold(bench, f"cold: {nodes}", pull_cold(account, server, body, nodes))
+                note_cold(bench, f"{prefix}: {nodes}", pull_cold(account, server, body, nodes))
 
 
 def pull_cold(account: Account, server: Server, body: Body, nodes: int) -> ColdPull:
     digest = account.bring(body).digest
     target = f"/v2/{REPOSITORY}/blobs/{digest}"
     head = Request("GET", target, body.size, nodes).head(server.host)
-    cpu = account.cpu()
+    meters = server.cpu(), account.cpu()
     arrivals = pull_once(server.address, head, body.size, nodes)
-    spent_s = cpu.spent_s()
+    spent_s = [meter.spent_s() for meter in meters]
     sent = account.sent(digest, lambda sent: content_bytes(sent) >= body.size)
     first_s = min(one.first_s for one in sent if one.first_s and is_content(one))
-    return ColdPull(arrivals, sum_bytes(sent), arrivals.first_s - first_s, spent_s)
+    return ColdPull(arrivals, sum_bytes(sent), arrivals.first_s - first_s, *spent_s)
 
 
 def is_content(sent: Sent) -> bool:
@@ -94,20 +97,25 @@ def note_cold(bench: Bench, prefix: str, pull: ColdPull) -> None:
     bench.note(f"{prefix}, s", duration_s)
     bench.note(f"{prefix}, sent bytes", pull.sent_bytes)
     bench.note(f"{prefix}, first byte, ms", pull.first_after_s * 1e3)
+    bench.note(f"{prefix}, server's share", pull.server_cpu_s / duration_s)
     bench.note(f"{prefix}, account's share", pull.account_cpu_s / duration_s)
-    bench.note(f"{prefix}, client's share", pull.arrivals.client_cpu_s / duration_s)
+    bench.note(f"{prefix}, clients' share", pull.arrivals.client_cpu_s / duration_s)
 
 
-def describe(bench: Bench) -> str:
-    return "; ".join(describe_nodes(bench, nodes) for nodes in (1, bench.scale.nodes))
+def describe(bench: Bench, where: str, nodes: int) -> str:
+    return f"{where} " + ", ".join(describe_nodes(bench, where, n) for n in (1, nodes))
 
 
-def describe_nodes(bench: Bench, nodes: int) -> str:
-    seconds, account, client = (
-        bench.median(f"cold: {nodes}, {what}")
-        for what in ("s", "account's share", "client's share")
+def describe_nodes(bench: Bench, where: str, nodes: int) -> str:
+    seconds, *shares = (
+        bench.median(f"cold, {where}: {nodes}, {what}")
+        for what in ("s", "server's share", "account's share", "clients' share")
     )
-    return f"{nodes} in {seconds:.2f} s (Azurite {account:.0%} of a core, clients {client:.0%})"
+    server, account, clients = (f"{share:.0%}" for share in shares)
+    return (
+        f"{nodes} in {seconds:.2f} s (of a core: server {server}, Azurite {account}, "
+        f"clients {clients})"
+    )
 
 
 def warm(bench: Bench) -> list[Line]:

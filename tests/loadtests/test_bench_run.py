@@ -30,7 +30,7 @@ def test_every_row_is_measured_printed_and_kept(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     [result] = tmp_path.iterdir()
     saved = json.loads(result.read_text())
-    assert len(saved["lines"]) == 23
+    assert len(saved["lines"]) == 31
     for line in saved["lines"]:
         assert f"| {line['work']} " in done.stdout
         assert line["values"]
