@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 from fastreg.storage.azure_client import AzureSettings, Connection, condition
 from fastreg.storage.azure_errors import code_of
 from fastreg.storage.azure_listing import Page, in_order, is_folder, names_of
-from fastreg.storage.azure_reader import AzureReadable, Transfers, first_range, is_transfer
+from fastreg.storage.azure_reader import AzureReadable, first_range
+from fastreg.storage.azure_transfers import Transfers, is_transfer
 from fastreg.storage.azure_writer import AzureWriter
 from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, check_key, run_inline
 from fastreg.storage.errors import Conflict, NotFound, StorageError
@@ -157,7 +158,7 @@ class AzureDriver(Driver):
             check_key(destination)
         return AzureWriter(
             self._connection,
-            self._transfers.threads,
+            self._transfers,
             check_key(key),
             self._off_loop,
             append=append,

@@ -81,11 +81,10 @@ class Copy:
 
     def _copy_over(self, there: BlobProperties | None) -> None:
         """Copy to the destination if it is still what is `there`, else raise Conflict."""
-        source = self._connection.signed_url(self._source, _URL_LIFETIME_S)
         self._connection.retries.call(
             self._source,
             self._blob.start_copy_from_url,
-            source or self._connection.blob(self._source).url,
+            self._connection.source_url(self._source, _URL_LIFETIME_S),
             metadata=VERIFIED,
             source_etag=self._version,
             source_match_condition=MatchConditions.IfNotModified,

@@ -3,10 +3,9 @@ some are under way while the last one is read."""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import cached_property
 from typing import Final
 
@@ -16,15 +15,13 @@ from azure.storage.blob import BlobClient
 
 from fastreg.storage.azure_client import Connection
 from fastreg.storage.azure_listing import is_folder
+from fastreg.storage.azure_transfers import Transfers
 from fastreg.storage.base import OffLoop, Readable, Segment
 from fastreg.storage.errors import Conflict, NotFound, StorageError
 
 _FIRST_BYTES: Final = 256 << 10
 _RANGE_BYTES: Final = 4 << 20
 _AHEAD: Final = 4
-_AHEAD_OF_ALL: Final = 16
-"""Ranges that all readers of a driver may hold ahead, besides one each: 64 MiB."""
-_THREADS: Final = 32
 _UNSATISFIABLE: Final = 416
 
 
@@ -57,26 +54,6 @@ def first_range(
         return look()
 
     return connection.retries.call(key, ask_or_look)
-
-
-_here = threading.local()
-
-
-def _begin_transfer() -> None:
-    _here.is_transfer = True
-
-
-def is_transfer() -> bool:
-    """Whether this is a thread of a driver's own, where blocking is allowed."""
-    return getattr(_here, "is_transfer", False)
-
-
-class Transfers:
-    """Threads for requests that run side by side, and the room for what is read ahead."""
-
-    def __init__(self) -> None:
-        self.threads = ThreadPoolExecutor(_THREADS, "azure", _begin_transfer)
-        self.room = threading.Semaphore(_AHEAD_OF_ALL)
 
 
 class AzureReadable(Readable):

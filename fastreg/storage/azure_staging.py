@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -21,11 +21,10 @@ from fastreg.storage.azure_blocks import (
 from fastreg.storage.azure_client import Connection, condition
 from fastreg.storage.azure_errors import code_of
 from fastreg.storage.azure_reader import first_range
+from fastreg.storage.azure_transfers import Transfers
 from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
 from fastreg.storage.window import Window, drop
 
-_IN_FLIGHT_BYTES: Final = 12 << 20
-"""Three blocks of the usual size; of the larger ones, one."""
 _MARK: Final = "commit"
 """The metadata entry by which a commit whose answer was lost is known again."""
 
@@ -52,12 +51,13 @@ class Staging:
     is_foreign = False
     """What is stored is not in blocks of ours, and none can be added."""
 
-    def __init__(self, connection: Connection, transfers: ThreadPoolExecutor, key: str) -> None:
+    def __init__(self, connection: Connection, transfers: Transfers, key: str) -> None:
         self.key = key
         self.window = Window()
         self._connection = connection
         self._transfers = transfers
         self._flights: deque[_Flight] = deque()
+        self._is_sending = False
         self._names: list[str] = []
         self._rest: list[str] = []
         """The name of the last block, where it is not full."""
@@ -112,10 +112,11 @@ class Staging:
         too many are on their way. Raises what one of them failed with."""
         while (block := block_at(self._next)).end <= size:
             block_bytes = block.end - block.start
-            self._land(max(0, _IN_FLIGHT_BYTES - block_bytes))
+            self._start_sending()
+            self._land(max(0, self._transfers.share_bytes - block_bytes))
             self._fill_in()
             name = block_id(block.start, block.end, self._writer)
-            staged = self._transfers.submit(self._stage, block, name)
+            staged = self._transfers.threads.submit(self._stage, block, name)
             self._flights.append(_Flight(block.start, block_bytes, staged))
             self._names.append(name)
             self._next = block.end
@@ -130,7 +131,7 @@ class Staging:
             self._fill_in()
             rest = block_at(self._next)._replace(end=size)
             name = block_id(rest.start, rest.end, self._writer)
-            staged = self._transfers.submit(self._stage, rest, name)
+            staged = self._transfers.threads.submit(self._stage, rest, name)
             self._land(0)
             staged.result()
             self._rest = [name]
@@ -177,8 +178,16 @@ class Staging:
 
     def close(self) -> None:
         """Give the memory back; returns once no block is on its way any more."""
+        if self._is_sending:
+            self._is_sending = False
+            self._transfers.count_sender(-1)
         self.window.close()
         wait([flight.staged for flight in self._flights if not flight.staged.cancel()])
+
+    def _start_sending(self) -> None:
+        if not self._is_sending:
+            self._is_sending = True
+            self._transfers.count_sender(1)
 
     def _land(self, max_bytes: int) -> None:
         """Wait until no more than `max_bytes` are on their way."""

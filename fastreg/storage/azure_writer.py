@@ -12,7 +12,6 @@ the commit; then nothing has to be copied, and nothing is kept until then.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -21,6 +20,7 @@ from fastreg.storage.azure_client import Connection, condition
 from fastreg.storage.azure_copy import VERIFIED, Copy, delete_unchanged, properties_of
 from fastreg.storage.azure_reader import first_range
 from fastreg.storage.azure_staging import Staging
+from fastreg.storage.azure_transfers import Transfers
 from fastreg.storage.base import OffLoop, Writer, run_inline
 from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
@@ -39,7 +39,7 @@ class AzureWriter(Writer):
     def __init__(
         self,
         connection: Connection,
-        transfers: ThreadPoolExecutor,
+        transfers: Transfers,
         key: str,
         off_loop: OffLoop = run_inline,
         *,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from azure.storage.blob import ContainerClient
 
-from fastreg.storage import azure_reader
+from fastreg.storage import azure_transfers
 from fastreg.storage.azure import AzureDriver
 from fastreg.storage.base import Driver
 from tests.faulty import faults
@@ -104,7 +104,7 @@ def test_readers_that_wait_hold_little_when_they_are_many(
     content: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(azure_reader, "_AHEAD_OF_ALL", 3)
+    monkeypatch.setattr(azure_transfers, "_AHEAD_OF_ALL", 3)
     driver = AzureDriver(cloud.settings)
     readers = [driver.open(blob) for _ in range(4)]
     for reader in readers:
@@ -121,7 +121,7 @@ def test_readers_that_wait_hold_little_when_they_are_many(
 def test_the_room_of_readers_that_left_is_for_others(
     cloud: Cloud, proxy: FaultProxy, blob: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(azure_reader, "_AHEAD_OF_ALL", AHEAD - 1)
+    monkeypatch.setattr(azure_transfers, "_AHEAD_OF_ALL", AHEAD - 1)
     driver = AzureDriver(cloud.settings)
     for _ in range(3):
         before = proxy.count("get")

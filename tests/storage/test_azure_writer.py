@@ -234,6 +234,35 @@ def test_no_more_than_four_blocks_are_in_memory(azure: AzureDriver, cloud: Cloud
     assert cloud.keys == []
 
 
+def test_the_more_writers_the_fewer_blocks_each_has_on_its_way(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    gate = threading.Event()
+    cloud.proxy.inject("put block", faults.held(gate), times=100)
+    writers = [azure.writer(f"u/{n}/data", append=False, destination=FINAL) for n in range(4)]
+    for writer in writers:
+        writer.write(CONTENT[:BLOCK])
+    threads = [
+        threading.Thread(target=writer.write, args=(CONTENT[BLOCK:],)) for writer in writers
+    ]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: all(writer.size == 2 * BLOCK for writer in writers))
+    assert cloud.proxy.count("put block") == len(writers)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    for writer in writers:
+        writer.abort()
+    alone = azure.writer(DATA, append=False, destination=FINAL)
+    gate.clear()
+    before = cloud.proxy.count("put block")
+    alone.write(CONTENT)
+    wait_until(lambda: cloud.proxy.count("put block") == before + 3)
+    gate.set()
+    alone.abort()
+
+
 def test_the_room_ends_with_the_block(azure: AzureDriver) -> None:
     with azure.writer(DATA, append=False, destination=FINAL) as writer:
         assert writer.room == BLOCK

@@ -1,0 +1,46 @@
+"""What a driver's transfers share: threads, and how much of memory their bytes may take."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+_THREADS: Final = 32
+_AHEAD_OF_ALL: Final = 16
+"""Ranges that all readers of a driver may hold ahead, besides one each: 64 MiB."""
+_SENT_OF_ONE: Final = 12 << 20
+"""Three blocks of the usual size: with fewer, a lone push waits for the answers."""
+_SENT_OF_ALL: Final = 16 << 20
+"""Of blocks that all writers of a driver may have on their way, besides one each."""
+
+_here = threading.local()
+
+
+def _begin_transfer() -> None:
+    _here.is_transfer = True
+
+
+def is_transfer() -> bool:
+    """Whether this is a thread of a driver's own, where blocking is allowed."""
+    return getattr(_here, "is_transfer", False)
+
+
+class Transfers:
+    """Threads for requests that run side by side, and the room for what they hold."""
+
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(_THREADS, "azure", _begin_transfer)
+        self.room = threading.Semaphore(_AHEAD_OF_ALL)
+        self._senders = 0
+        self._lock = threading.Lock()
+
+    def count_sender(self, change: int) -> None:
+        """Take note that one more sends blocks, or (-1) one less."""
+        with self._lock:
+            self._senders += change
+
+    @property
+    def share_bytes(self) -> int:
+        """How much each of those that send may have on its way."""
+        return min(_SENT_OF_ONE, _SENT_OF_ALL // max(1, self._senders))
