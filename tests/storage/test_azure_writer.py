@@ -242,9 +242,7 @@ def test_the_more_writers_the_fewer_blocks_each_has_on_its_way(
     writers = [azure.writer(f"u/{n}/data", append=False, destination=FINAL) for n in range(4)]
     for writer in writers:
         writer.write(CONTENT[:BLOCK])
-    threads = [
-        threading.Thread(target=writer.write, args=(CONTENT[BLOCK:],)) for writer in writers
-    ]
+    threads = [threading.Thread(target=writer.write, args=(CONTENT[BLOCK:],)) for writer in writers]
     for thread in threads:
         thread.start()
     wait_until(lambda: all(writer.size == 2 * BLOCK for writer in writers))
