@@ -57,6 +57,13 @@ _AUTHORITIES: Final = {
     "core.chinacloudapi.cn": "login.chinacloudapi.cn",
     "core.usgovcloudapi.net": "login.microsoftonline.us",
 }
+_TIMEOUT_S: Final = 30
+_PATIENCE_S: Final = 60
+"""With an account that does not answer, or answers with "later"."""
+_PATIENCE_OF_A_START_S: Final = 5
+"""A supervisor that waits longer is taken for dead by systemd."""
+_ENTRA: Final[dict[str, Any]] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 2}
+"""Of 300 s and 10."""
 _NAMES_A_PAGE: Final = 1000
 """A fifth of what Azure would give: the first are told sooner, and a page is parsed in some
 40 ms during which other threads wait."""
@@ -82,13 +89,13 @@ _CODES_OF_SECRETS: Final = frozenset(
 class Connection(AbstractContextManager["Connection"]):
     """The container, by connections of its own: to be made in the process that uses it."""
 
-    def __init__(self, settings: AzureSettings) -> None:
+    def __init__(self, settings: AzureSettings, patience_s: float = _PATIENCE_S) -> None:
         self._settings = settings
-        self._service = _connect(settings)
+        self._service = _connect(settings, min(patience_s, _TIMEOUT_S))
         self._delegation: tuple[UserDelegationKey, datetime] | None = None
         self._lock = threading.Lock()
         self.container = self._service.get_container_client(settings.container)
-        self.retries = Retries(settings.max_retries, settings.retry_delay_s)
+        self.retries = Retries(settings.max_retries, settings.retry_delay_s, patience_s)
 
     def __exit__(self, *exc: object) -> None:
         self._service.close()
@@ -185,7 +192,7 @@ def condition(version: str | None) -> dict[str, Any]:
     return {"match_condition": MatchConditions.IfNotModified, "etag": version}
 
 
-def _connect(settings: AzureSettings) -> BlobServiceClient:
+def _connect(settings: AzureSettings, timeout_s: float) -> BlobServiceClient:
     parse = BlobServiceClient.from_connection_string
     if settings.connection_string:
         url = parse(settings.connection_string).url
@@ -193,7 +200,7 @@ def _connect(settings: AzureSettings) -> BlobServiceClient:
         url = settings.service_url or f"https://{settings.account_name}.blob.{settings.realm}"
     options: dict[str, Any] = {
         "retry_total": 0,
-        "transport": Transport(url, verify_tls=settings.verify_tls),
+        "transport": Transport(url, verify_tls=settings.verify_tls, timeout_s=timeout_s),
     }
     if settings.connection_string:
         return parse(settings.connection_string, **options)
@@ -209,16 +216,17 @@ def _credential(settings: AzureSettings) -> Any:
     authority = _AUTHORITIES.get(settings.realm)
     if settings.credentials == "client_secret":
         return ClientSecretCredential(
-            settings.tenant_id, settings.client_id, settings.secret, authority=authority
+            settings.tenant_id, settings.client_id, settings.secret, authority=authority, **_ENTRA
         )
-    return DefaultAzureCredential(authority=authority)
+    return DefaultAzureCredential(authority=authority, **_ENTRA)
 
 
 def prepare(settings: AzureSettings) -> bool:
     """Make the container if there is none, and say whether it was; raise StorageError, one
-    line that says what of the settings is wrong. Leaves no thread and no connection."""
+    line that says what of the settings is wrong. Leaves no thread and no connection. Takes
+    seconds, not minutes, where nobody answers."""
     try:
-        with Connection(settings) as connection:
+        with Connection(settings, _PATIENCE_OF_A_START_S) as connection:
             return _make(connection, settings.container)
     except ValueError as error:  # what the SDK sees without asking anyone
         raise StorageError(settings.container, str(error).partition("\n")[0]) from error

@@ -66,30 +66,36 @@ def meaning_of(key: str, error: AzureError) -> StorageError:
 
 class Retries:
     """Asks again what failed in passing: a bounded number of times, after waiting for a
-    random part of a growing time, so that those who failed together do not return together."""
+    random part of a growing time, so that those who failed together do not return together.
+    Nothing is tried again once `patience_s` have passed."""
 
     def __init__(
         self,
         max_retries: int,
         delay_s: float,
+        patience_s: float,
         sleep: Callable[[float], None] = time.sleep,
         draw: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_retries = max(0, max_retries)
         self._delay_s = delay_s
+        self._patience_s = patience_s
         self._sleep = sleep
         self._draw = draw
+        self._clock = clock
 
     def call(self, key: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
         """Return what `fn` does, which may be called several times. Raises StorageError."""
-        retries = 0
+        retries, deadline = 0, self._clock() + self._patience_s
         while True:
             try:
                 return fn(*args, **kwargs)
             except AzureError as error:
-                if retries == self._max_retries or not is_transient(error):
-                    raise meaning_of(key, error) from error
                 wait_s = self._wait_s(retries, error)
+                is_late = self._clock() + wait_s > deadline
+                if retries == self._max_retries or is_late or not is_transient(error):
+                    raise meaning_of(key, error) from error
             self._sleep(wait_s)
             retries += 1
 

@@ -29,7 +29,6 @@ from urllib3.util import parse_url
 _CONNECTIONS: Final = 96
 """Kept open: as many as wait for Azure at once, and those of transfers."""
 _CONNECT_TIMEOUT_S: Final = 10
-_READ_TIMEOUT_S: Final = 30
 _SENT_BYTES: Final = 256 << 10
 """Of a body that is a file, at once."""
 
@@ -45,10 +44,10 @@ class Unreachable(AzureError):
 
 class Transport(HttpTransport[HttpRequest, HttpResponse]):
     """The way to one account. Goes through the proxy that the environment names; trusts whom
-    the system trusts, or everyone."""
+    the system trusts, or everyone. Gives up after `timeout_s` without a byte."""
 
-    def __init__(self, url: str, *, verify_tls: bool) -> None:
-        timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=_READ_TIMEOUT_S)
+    def __init__(self, url: str, *, verify_tls: bool, timeout_s: float) -> None:
+        timeout = urllib3.Timeout(connect=min(timeout_s, _CONNECT_TIMEOUT_S), read=timeout_s)
         options: dict[str, Any] = {
             "maxsize": _CONNECTIONS,
             "timeout": timeout,

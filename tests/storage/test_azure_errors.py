@@ -83,17 +83,29 @@ def test_what_stays_is_not_asked_again(status: int) -> None:
     assert not is_transient(untrusted())
 
 
+PATIENCE_S = 60
+
+
 class Trial:
     """Fails as told, then succeeds; by a clock that only `sleep` moves."""
 
     def __init__(self, *failures: AzureError, draw: float = 1.0, max_retries: int = 5) -> None:
         self.failures = list(failures)
         self.attempts = 0
+        self.takes_s = 0.0
         self.waits: list[float] = []
-        self.retries = Retries(max_retries, 0.1, self.waits.append, lambda: draw)
+        self.now_s = 1000.0
+        self.retries = Retries(
+            max_retries, 0.1, PATIENCE_S, self.sleep, lambda: draw, lambda: self.now_s
+        )
+
+    def sleep(self, wait_s: float) -> None:
+        self.waits.append(wait_s)
+        self.now_s += wait_s
 
     def __call__(self) -> str:
         self.attempts += 1
+        self.now_s += self.takes_s
         if self.failures:
             raise self.failures.pop(0)
         return "done"
@@ -131,6 +143,16 @@ def test_the_number_of_attempts_is_bounded(max_retries: int) -> None:
         trial.run()
     assert trial.attempts == 1 + max(0, max_retries)
     assert len(trial.waits) == trial.attempts - 1
+
+
+@pytest.mark.parametrize(("takes_s", "attempts"), [(0, 9), (10, 6), (29, 3), (61, 1)])
+def test_attempts_end_when_patience_does(takes_s: float, attempts: int) -> None:
+    trial = Trial(*[broken()] * 20, max_retries=8)
+    trial.takes_s = takes_s
+    with pytest.raises(StorageError):
+        trial.run()
+    assert trial.attempts == attempts
+    assert trial.now_s <= 1000 + PATIENCE_S + takes_s
 
 
 def test_a_refusal_is_told_at_once() -> None:

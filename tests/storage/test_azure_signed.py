@@ -170,4 +170,4 @@ def test_another_cloud_has_another_authority(
     settings = AzureSettings("account", "images", credentials="client_secret", realm=realm)
     with pytest.raises(ValueError, match="client_id"):
         azure_client.Connection(settings)
-    assert made == [{"authority": authority}]
+    assert [options["authority"] for options in made] == [authority]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fastreg.storage import azure_client
 from fastreg.storage.azure import AzureDriver
 from fastreg.storage.azure_client import AzureSettings, prepare
 from fastreg.storage.errors import StorageError
@@ -75,6 +76,16 @@ def test_a_host_that_does_not_resolve_is_named(settings: AzureSettings) -> None:
 def test_an_address_where_nobody_listens_is_named(settings: AzureSettings) -> None:
     refused = "serviceurl: 127.0.0.1:1 cannot be reached: Connection refused"
     assert failure(settings, service_url="http://127.0.0.1:1/a") == refused
+
+
+def test_a_start_does_not_wait_long_for_who_never_answers(
+    settings: AzureSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(azure_client, "_PATIENCE_OF_A_START_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        told = failure(settings, service_url=f"http://{host}/a", max_retries=1_000_000)
+    assert told == f"serviceurl: {host} does not answer"
 
 
 def test_what_is_wrong_in_a_connection_string_is_named_without_its_secret(

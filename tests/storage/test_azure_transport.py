@@ -77,7 +77,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def transport(server: Server) -> Iterator[Transport]:
-    with Transport(server.url, verify_tls=True) as transport:
+    with Transport(server.url, verify_tls=True, timeout_s=20) as transport:
         yield transport
 
 
@@ -128,7 +128,7 @@ def test_the_environments_proxy_is_asked(server: Server, monkeypatch: pytest.Mon
     proxy = server.url.replace("://", "://user:word@")
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "elsewhere.invalid")
-    with Transport("http://account.invalid", verify_tls=True) as transport:
+    with Transport("http://account.invalid", verify_tls=True, timeout_s=20) as transport:
         transport.send(HttpRequest("GET", "http://account.invalid/a"))
     assert server.requests[0].path == "http://account.invalid/a"
     assert server.requests[0].headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
@@ -139,5 +139,5 @@ def test_a_proxy_is_not_asked_for_what_is_excepted(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Transport(server.url, verify_tls=True) as transport:
+    with Transport(server.url, verify_tls=True, timeout_s=20) as transport:
         assert transport.send(HttpRequest("GET", f"{server.url}/a")).read() == BODY
