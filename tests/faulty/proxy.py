@@ -81,6 +81,10 @@ class FaultProxy:
         """Ask `choose` for the fault of every request that no rule takes."""
         self._choose = choose
 
+    def restore(self) -> None:
+        """Have the network back."""
+        self.is_cut = False
+
     def heal(self) -> None:
         """Forget every rule, and what was counted."""
         with self._lock:
@@ -88,10 +92,10 @@ class FaultProxy:
             self.seen.clear()
             self._arrived.clear()
         self._choose = lambda seen: None
-        self.is_cut = False
+        self.restore()
 
     def cut(self) -> None:
-        """Take the network away: connections are reset, new ones too, until `heal`."""
+        """Take the network away: connections are reset, new ones too, until `restore`."""
         self.is_cut = True
         with self._lock:
             for connection in self._connections:

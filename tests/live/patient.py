@@ -75,9 +75,9 @@ def put_manifest(client: Client, name: str, tag: str, manifest: bytes) -> None:
     patiently(lambda: allow(client.put_manifest(name, tag, manifest), 201))
 
 
-def pull(client: Client, name: str, digest: str) -> None:
+def pull(client: Client, name: str, digest: str, begun: bytes = b"") -> None:
     """Pull a blob, going on where it was cut, until it is whole."""
-    received = bytearray()
+    received = bytearray(begun)
     target = f"/v2/{name}/blobs/{digest}"
 
     def once() -> None:
