@@ -15,7 +15,8 @@ from fastreg.storage.base import Writer
 from fastreg.storage.errors import StorageError
 
 CHECKPOINT_BYTES: Final = 256 << 20
-"""How much a kill in mid-stream can leave to be sent or hashed again."""
+"""How much a kill in mid-stream can leave to be sent or hashed again; a 64th of what is
+there, where that is more: a store may have to be told of all of it each time."""
 
 
 class Session(AbstractContextManager["Session"]):
@@ -43,7 +44,7 @@ class Session(AbstractContextManager["Session"]):
         pour = pour_of(body)
         try:
             while self._take_some(body, pour, _room(self.writer.size - begin, length)):
-                if self.writer.size - checkpoint >= CHECKPOINT_BYTES:
+                if self.writer.size - checkpoint >= max(CHECKPOINT_BYTES, checkpoint // 64):
                     if self._lasts:
                         self.save()
                     checkpoint = self.writer.size

@@ -2,17 +2,16 @@
 
 import os
 import resource
-import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from gevent import GreenletExit
 
 from fastreg.errors import SizeInvalid
-from fastreg.fastlane import Inflow, Sink
+from fastreg.fastlane import Sink
 from fastreg.oci.digest import HEX_LENGTHS, Digest
 from fastreg.registry import paths, session
 from fastreg.registry.registry import Registry
@@ -20,6 +19,7 @@ from fastreg.registry.repository import Repository
 from fastreg.storage.errors import StorageError
 from fastreg.storage.local import LocalDriver
 from tests.registry.images import read_blob
+from tests.registry.pouring import Poured
 
 NAME = "library/app"
 CONTENT = os.urandom(1 << 20) + bytes(12_345)
@@ -30,35 +30,6 @@ ALGORITHMS = sorted(HEX_LENGTHS)
 @pytest.fixture
 def repository(root: Path) -> Repository:
     return Registry(LocalDriver(root)).repository(NAME)
-
-
-class Poured:
-    """A body of `content`, of which only the first `sent` bytes come."""
-
-    def __init__(self, content: bytes, sent: int | None = None) -> None:
-        self._inflow = Inflow(len(content))
-        self._server, client = socket.socketpair()
-        self._inflow.hold(self._server.fileno())
-        self.poured = 0
-        self._sender = threading.Thread(target=_send, args=(client, content[:sent]))
-        self._sender.start()
-
-    def close(self) -> None:
-        self._server.close()
-        self._inflow.release()
-        self._sender.join()
-
-    def read(self, max_bytes: int) -> bytes:
-        buffer = bytearray(max_bytes)
-        while (count := self._inflow.receive(self._server.fileno(), buffer)) is None:
-            pass
-        return bytes(buffer[:count])
-
-    def pour(self, sink: Sink, max_bytes: int) -> int:
-        while (count := self._inflow.pour(sink, max_bytes)) is None:
-            pass
-        self.poured += count
-        return count
 
 
 @pytest.fixture
@@ -74,11 +45,6 @@ def poured() -> Iterator[type[Poured]]:
     yield Closed
     for each in made:
         each.close()
-
-
-def _send(client: socket.socket, data: bytes) -> None:
-    with client, suppress(ConnectionError):
-        client.sendall(data)
 
 
 @contextmanager
