@@ -11,7 +11,7 @@ from fastreg.api.http import Body, Headers, Readable, Request, Response, Segment
 from fastreg.api.ranges import parse_range
 from fastreg.errors import RangeInvalid
 from fastreg.oci.digest import Digest
-from fastreg.registry.blobs import Blobs
+from fastreg.registry.blobs import Blob
 
 OCTETS = "application/octet-stream"
 _IMMUTABLE = ("Cache-Control", "max-age=31536000")
@@ -20,8 +20,8 @@ _REDIRECT_S = 20 * 60
 
 
 def get_blob(call: Call) -> Response:
-    digest, blobs = call.digest, call.repository.blobs
-    size = blobs.size(digest)
+    digest = call.digest
+    blob = call.repository.blobs.find(digest)
     headers: Headers = [
         ("Docker-Content-Digest", str(digest)),
         ("ETag", f'"{digest}"'),
@@ -30,26 +30,27 @@ def get_blob(call: Call) -> Response:
     ]
     if has_etag(call.request.header("If-None-Match"), str(digest)):
         return Response(304, headers, lasts=True)
-    if call.settings.redirect and (url := _elsewhere(call.request, blobs, digest)):
+    if call.settings.redirect and (url := _elsewhere(call.request, blob)):
         return Response(307, [("Location", url), headers[0]])
-    ranges = _wanted_ranges(call.request, digest, size)
+    ranges = _wanted_ranges(call.request, digest, blob.size)
     if ranges is None:
-        return _whole(call.request, blobs, digest, size, headers)
+        return _whole(call.request, blob, headers)
     if not ranges:
         raise RangeInvalid(
-            f"the blob has {size} bytes", headers=[("Content-Range", f"bytes */{size}")]
+            f"the blob has {blob.size} bytes",
+            headers=[("Content-Range", f"bytes */{blob.size}")],
         )
     if len(ranges) == 1:
-        return _one_range(blobs, digest, size, ranges[0], headers)
-    return _several_ranges(blobs, digest, size, ranges, headers)
+        return _one_range(blob, ranges[0], headers)
+    return _several_ranges(blob, ranges, headers)
 
 
-def _elsewhere(request: Request, blobs: Blobs, digest: Digest) -> str | None:
+def _elsewhere(request: Request, blob: Blob) -> str | None:
     """Return where the client can get the blob without us. The store knows no answer of
     several ranges; and a question without a body is answered sooner than redirected."""
     if request.method != "GET" or "," in request.header("Range"):
         return None
-    return blobs.signed_url(digest, _REDIRECT_S)
+    return blob.signed_url(_REDIRECT_S)
 
 
 def delete_blob(call: Call) -> Response:
@@ -73,32 +74,29 @@ def _wanted_ranges(request: Request, digest: Digest, size: int) -> list[tuple[in
     return parse_range(header, size)
 
 
-def _whole(request: Request, blobs: Blobs, digest: Digest, size: int, headers: Headers) -> Response:
-    headers += [("Content-Type", OCTETS), ("Content-Length", str(size))]
-    body = Body([] if request.method == "HEAD" else [blobs.open(digest)])
+def _whole(request: Request, blob: Blob, headers: Headers) -> Response:
+    headers += [("Content-Type", OCTETS), ("Content-Length", str(blob.size))]
+    body = Body([] if request.method == "HEAD" else [blob.open()])
     return Response(200, headers, body, lasts=True)
 
 
-def _one_range(
-    blobs: Blobs, digest: Digest, size: int, wanted: tuple[int, int], headers: Headers
-) -> Response:
+def _one_range(blob: Blob, wanted: tuple[int, int], headers: Headers) -> Response:
     offset, length = wanted
-    headers += [("Content-Type", OCTETS), ("Content-Range", _content_range(offset, length, size))]
-    return Response(206, headers, Body([blobs.open(digest, offset, length)]), lasts=True)
+    content_range = _content_range(offset, length, blob.size)
+    headers += [("Content-Type", OCTETS), ("Content-Range", content_range)]
+    return Response(206, headers, Body([blob.open(offset, length)]), lasts=True)
 
 
-def _several_ranges(
-    blobs: Blobs, digest: Digest, size: int, ranges: list[tuple[int, int]], headers: Headers
-) -> Response:
+def _several_ranges(blob: Blob, ranges: list[tuple[int, int]], headers: Headers) -> Response:
     """RFC 9110, section 14.6: one part a range, in the order asked for."""
     boundary = secrets.token_hex(12)
     pieces: list[bytes | Readable] = []
-    whole = blobs.open(digest)
+    whole = blob.open()
     for offset, length in ranges:
-        content_range = _content_range(offset, length, size)
+        content_range = _content_range(offset, length, blob.size)
         head = f"\r\n--{boundary}\r\nContent-Type: {OCTETS}\r\n"
         pieces.append(f"{head}Content-Range: {content_range}\r\n\r\n".encode())
-        pieces.append(_Part(whole, partial(blobs.open, digest), offset, length))
+        pieces.append(_Part(whole, blob.open, offset, length))
     pieces.append(f"\r\n--{boundary}--\r\n".encode())
     headers.append(("Content-Type", f"multipart/byteranges; boundary={boundary}"))
     return Response(206, headers, Body(pieces))

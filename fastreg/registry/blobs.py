@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fastreg.errors import BlobUnknown
 from fastreg.oci.digest import Digest
 from fastreg.registry import paths
 from fastreg.registry.content import stored_size
 from fastreg.registry.store import Store
-from fastreg.storage.base import Readable
+from fastreg.storage.base import Driver, Readable
 from fastreg.storage.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob that was found in a repository: to be asked for no second time."""
+
+    size: int
+    _driver: Driver
+    _key: str
+    _gone: BlobUnknown
+
+    def open(self, offset: int = 0, length: int | None = None) -> Readable:
+        """Open the blob, or a range of it. Raises BlobUnknown when it is gone meanwhile."""
+        try:
+            return self._driver.open(self._key, offset, length)
+        except NotFound:
+            raise self._gone from None
+
+    def signed_url(self, lifetime_s: int) -> str | None:
+        """Return a URL where anyone can read the blob for that long; None where the store
+        gives none."""
+        return self._driver.signed_url(self._key, lifetime_s)
 
 
 class Blobs:
@@ -16,9 +40,16 @@ class Blobs:
         self._store = store
         self._name = name
 
+    def find(self, digest: Digest) -> Blob:
+        """Return what is known of the blob. Raises BlobUnknown when it is not of this
+        repository."""
+        content, size = self._content(digest)
+        key = paths.blob_data(content)
+        return Blob(size, self._store.driver, key, self._unknown(digest))
+
     def size(self, digest: Digest) -> int:
-        """Return the blob's bytes. Raises BlobUnknown when it is not of this repository."""
-        return self._content(digest)[1]
+        """Return the blob's bytes. Raises BlobUnknown."""
+        return self.find(digest).size
 
     def has(self, digest: Digest) -> bool:
         try:
@@ -29,17 +60,7 @@ class Blobs:
 
     def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> Readable:
         """Open the blob, or a range of it. Raises BlobUnknown."""
-        content, _ = self._content(digest)
-        try:
-            return self._store.driver.open(paths.blob_data(content), offset, length)
-        except NotFound:
-            raise self._unknown(digest) from None
-
-    def signed_url(self, digest: Digest, lifetime_s: int) -> str | None:
-        """Return a URL where anyone can read the blob for that long; None where the store
-        gives none. Raises BlobUnknown."""
-        content, _ = self._content(digest)
-        return self._store.driver.signed_url(paths.blob_data(content), lifetime_s)
+        return self.find(digest).open(offset, length)
 
     def prefetch(self, digest: Digest) -> None:
         """Bring the content nearer, where the driver can. Returns at once."""
