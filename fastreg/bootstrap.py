@@ -10,7 +10,9 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from typing import Final
 
 from fastreg import logs, stores
 from fastreg.api.app import App
@@ -31,6 +33,8 @@ from fastreg.storage.generations import Generations
 __all__ = ["ListenError", "build_app", "serve"]
 
 log = logs.get_logger()
+
+_BEAT_S: Final = 1.0
 
 
 def serve(config: Config, reload: Callable[[], Config]) -> int:
@@ -53,7 +57,7 @@ def serve(config: Config, reload: Callable[[], Config]) -> int:
         plan,
         config.http.workers,
         partial(_tell, notifier),
-        partial(_reload, reload, config, generations),
+        partial(_reload, reload, config, generations, notifier.alive),
         notifier.alive,
     ).run()
 
@@ -85,10 +89,20 @@ def _plan(config: Config, generations: Generations) -> Plan:
     )
 
 
-def _reload(load: Callable[[], Config], started: Config, generations: Generations) -> Plan:
-    """Return the plan of a configuration that passes what a start checks."""
+def _reload(
+    load: Callable[[], Config],
+    started: Config,
+    generations: Generations,
+    alive: Callable[[], None],
+) -> Plan:
+    """Return the plan of a configuration that passes what a start checks. Calls `alive` every
+    second, as a store may be waited for."""
     config = load()
-    stores.prepare(config)
+    with ThreadPoolExecutor(1) as thread:  # at its end before a worker is forked
+        prepared = thread.submit(stores.prepare, config)
+        while not wait([prepared], _BEAT_S).done:
+            alive()
+    prepared.result()
     for key in ("addr", "workers"):
         if getattr(config.http, key) != getattr(started.http, key):
             log.warning("a changed key needs a restart", key=f"http.{key}")

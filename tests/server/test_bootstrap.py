@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import socket
@@ -83,3 +84,22 @@ def test_a_reload_leaves_the_log_as_it_is_until_it_is_adopted(
     second.adopt()
     bootstrap.log.error("two")
     assert '"msg": "two"' in capfd.readouterr().err
+
+
+def test_a_reload_that_waits_for_its_store_says_that_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[None] = []
+
+    def prepare(config: Any) -> None:
+        deadline = time.monotonic() + 30
+        while len(beats) < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(bootstrap, "_BEAT_S", 0.01)
+    monkeypatch.setattr(bootstrap.Notifier, "alive", lambda notifier: beats.append(None))
+    served = plans(monkeypatch, config(tmp_path), config(tmp_path))
+    next(served)
+    monkeypatch.setattr(bootstrap.stores, "prepare", prepare)
+    assert next(served).drain_timeout_s == 30
+    assert len(beats) >= 2
