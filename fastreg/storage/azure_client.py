@@ -6,7 +6,6 @@ import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any, Final, Literal, cast
 
 from azure.core import MatchConditions
@@ -93,6 +92,7 @@ class Connection(AbstractContextManager["Connection"]):
         self._settings = settings
         self._service = _connect(settings, min(patience_s, _TIMEOUT_S))
         self._delegation: tuple[UserDelegationKey, datetime] | None = None
+        self._root: str | None = None
         self._lock = threading.Lock()
         self.container = self._service.get_container_client(settings.container)
         self.retries = Retries(settings.max_retries, settings.retry_delay_s, patience_s)
@@ -103,10 +103,15 @@ class Connection(AbstractContextManager["Connection"]):
         if hasattr(credential, "close"):  # of Entra: it has connections of its own
             credential.close()
 
-    @cached_property
+    @property
     def root(self) -> str:
-        """What all names start with. Blocks when it is asked for first, and may raise
-        StorageError then."""
+        """What all names start with. Blocks until it is known, and may raise StorageError
+        then. Nobody waits for another's question: it may take as long as patience lasts."""
+        if self._root is None:
+            self._root = self._find_root()
+        return self._root
+
+    def _find_root(self) -> str:
         root = f"{self._settings.root_directory.rstrip('/')}/".lstrip("/")
         # Where no root directory was set, version 2 of the reference registry began every
         # name with a slash.

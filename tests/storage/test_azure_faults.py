@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from azure.storage.blob import ContainerClient
 
+from fastreg.storage.azure import AzureDriver
 from fastreg.storage.base import ABSENT, Driver
 from fastreg.storage.errors import Conflict, NotFound, StorageError
 from tests.faulty import faults
+from tests.faulty.cloud import Cloud
 from tests.faulty.exchange import Exchange
 from tests.faulty.faults import Fault
 from tests.faulty.proxy import FaultProxy
@@ -231,3 +234,20 @@ def test_a_refusal_for_good_is_not_asked_again(
     with pytest.raises(StorageError):
         azure.stat(KEY)
     assert proxy.count("head") == 1
+
+
+def test_nobody_waits_for_an_answer_that_another_does_not_get(
+    cloud: Cloud, container: ContainerClient
+) -> None:
+    """The very first question, which tells how names begin, is no exception."""
+    container.upload_blob(KEY, b"value")
+    azure = AzureDriver(cloud.settings)
+    rule = cloud.proxy.inject("list", faults.silence)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(azure.get, KEY, 100)
+        wait_until(lambda: rule.is_done, "one waits")
+        assert azure.get(KEY, 100) == b"value"
+        assert not waiting.done()
+        cloud.proxy.cut()
+        cloud.proxy.restore()
+        assert waiting.result() == b"value"
