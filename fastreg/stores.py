@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logs.get_logger()
 
-_PREPARE_RETRIES: Final = 2
-"""Somebody waits to be told what is wrong."""
 _PRIVATE: Final = 0o700
 """What one may pull, not everyone on the machine may read."""
 
@@ -126,9 +123,7 @@ def _prepare_container(azure: Azure) -> None:
     if azure.skipverify:
         log.warning("the certificate of Azure is not verified", key="storage.azure.skipverify")
     try:
-        settings = _settings(azure)
-        retries = min(settings.max_retries, _PREPARE_RETRIES)
-        is_new = prepare_container(replace(settings, max_retries=retries))
+        is_new = prepare_container(_settings(azure))
     except (StorageError, ValueError) as e:  # ValueError: what Azure's libraries check at once
         why = e.reason if isinstance(e, StorageError) else str(e)
         raise OSError(
