@@ -105,13 +105,16 @@ class Cache:
         descriptor = self._open_complete(origin)
         if descriptor is not None:
             return descriptor
-        if self.failure(origin) is not None:
+        if isinstance(self.failure(origin), OSError):
             return None
         self._check_fits(origin)
         descriptor = self._off_loop(self._files.open_growing, origin.name)
         status = os.fstat(descriptor.number)
         if is_verified(status):
             return descriptor
+        # The origin's failure was told to those who waited. Who comes now has it asked again,
+        # once for all who do.
+        self._failed.pop(origin.name, None)
         self.goes_on(origin, descriptor.number)
         if offset > status.st_size + FAR_BYTES:
             descriptor.close()

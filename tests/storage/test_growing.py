@@ -276,3 +276,13 @@ def test_all_who_wait_are_told_what_one_was_told(caching: Caching) -> None:
     assert caching.far.opened == [0]
     caching.far.faults.fail_at = None
     assert caching.read(key) == data
+
+
+def test_who_comes_again_after_a_failure_has_the_blob_fetched_once(caching: Caching) -> None:
+    key, data = caching.put(4 * MIB)
+    caching.far.faults.fail_at, caching.far.faults.failures = 0, 1
+    gevent.joinall([gevent.spawn(read_until_cut, caching, key) for _ in range(20)])
+    readers = [gevent.spawn(caching.read, key) for _ in range(20)]
+    gevent.joinall(readers)
+    assert [reader.value == data for reader in readers] == [True] * 20
+    assert caching.far.sent == len(data)
