@@ -14,7 +14,7 @@ from fastreg import logs
 from fastreg.config import Config
 from fastreg.config.azure import Azure
 from fastreg.config.model import Cache as CacheSettings
-from fastreg.registry.content import identify, is_content
+from fastreg.registry.content import identify
 from fastreg.storage.base import Driver, OffLoop
 from fastreg.storage.errors import StorageError
 from fastreg.storage.generations import Generations
@@ -90,8 +90,7 @@ def _cached(
         spawn=gevent.spawn,
         sleep=gevent.sleep,
     )
-    revalidate_s = settings.revalidate.total_seconds()
-    memory = Memory(driver, generations, revalidate_s, gevent.sleep, is_content)
+    memory = Memory(driver, generations, settings.revalidate.total_seconds(), gevent.sleep)
     return CachedDriver(driver, cache, memory, generations, identify)
 
 

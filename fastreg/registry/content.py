@@ -53,11 +53,6 @@ def read_manifest(store: Store, digest: Digest) -> bytes | None:
     return content
 
 
-def is_content(key: str) -> bool:
-    """Whether the key names by its digest what is stored under it."""
-    return paths.digest_of_data(key) is not None
-
-
 def identify(key: str) -> Identity | None:
     """Return what is stored under the key for good, None for what can change."""
     digest = paths.digest_of_data(key)

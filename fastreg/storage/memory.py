@@ -4,9 +4,6 @@ A change made on this machine moves the object's counter on and is seen at once;
 elsewhere within `revalidate_s`: who sees it first moves the counter, so that nobody on this
 machine is told the old again. That an object is absent is never remembered: a push on another
 machine is seen at once, too. To be used from one thread.
-
-Content never changes under its key, and whether one may have it is said by links: that it is
-still there is asked less often.
 """
 
 from __future__ import annotations
@@ -27,8 +24,6 @@ T = TypeVar("T")
 MAX_BYTES: Final = 32 << 20
 _ENTRY_BYTES: Final = 600
 """What an entry takes without its key and data."""
-_CONTENT_TIMES: Final = 30
-"""How many times as long as all else it is believed that content is there."""
 _FIRST_PAUSE_S: Final = 0.002
 _LONGEST_PAUSE_S: Final = 0.032
 
@@ -66,16 +61,13 @@ class Memory:
         generations: Generations,
         revalidate_s: float,
         sleep: Callable[[float], None],
-        is_content: Callable[[str], bool] = lambda key: False,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """With a `revalidate_s` of 0 everything is asked every time. `is_content` tells which
-        keys name what they stand for."""
+        """With a `revalidate_s` of 0 everything is asked every time."""
         self._inner = inner
         self._generations = generations
         self._revalidate_s = revalidate_s
         self._sleep = sleep
-        self._is_content = is_content
         self._max_bytes = max_bytes
         self._bytes = 0
         self._told: OrderedDict[str, _Told] = OrderedDict()
@@ -105,24 +97,20 @@ class Memory:
         counter, value = self._generations.of(key)
         now = _Told(time.monotonic(), value)
         others = [q.since for q in (self._stats.get(key), self._gets.get(key)) if q is not None]
-        usable = [told for told in others if told.value == value]
+        usable = [told.asked for told in others if told.value == value]
         known = self._told.get(key)
-        if known is not None and self._counts(key, known, now, is_renewed=bool(others)):
-            usable.append(known)
-        ends = (told.asked + self._lifetime_s(key, told) for told in usable or [now])
-        return Generation(counter, value, min(ends))
+        if known is not None and self._counts(known, now, is_renewed=bool(others)):
+            usable.append(known.asked)
+        since = min(usable, default=now.asked)
+        return Generation(counter, value, since + self._revalidate_s)
 
     def _now(self, key: str) -> _Told:
         return _Told(time.monotonic(), self._generations.of(key)[1])
 
-    def _lifetime_s(self, key: str, told: _Told) -> float:
-        is_there = told.stat is not None and told.stat.size > 0 and told.data is None
-        return self._revalidate_s * (_CONTENT_TIMES if is_there and self._is_content(key) else 1)
-
-    def _counts(self, key: str, told: _Told, now: _Told, is_renewed: bool = False) -> bool:
+    def _counts(self, told: _Told, now: _Told, is_renewed: bool = False) -> bool:
         """Whether what was told still holds. It is asked anew after half of its time, so that
         all that an answer is made of is renewed together, and told on meanwhile."""
-        lifetime_s = self._lifetime_s(key, told) / (1 if is_renewed else 2)
+        lifetime_s = self._revalidate_s if is_renewed else self._revalidate_s / 2
         return told.value == now.value and now.asked < told.asked + lifetime_s
 
     def _tell(
@@ -155,7 +143,7 @@ class Memory:
 
     def _recall(self, key: str, part: Callable[[_Told], T | None], is_renewed: bool) -> T | None:
         told = self._told.get(key)
-        if told is None or not self._counts(key, told, self._now(key), is_renewed):
+        if told is None or not self._counts(told, self._now(key), is_renewed):
             return None
         self._told.move_to_end(key)
         return part(told)
@@ -204,7 +192,7 @@ class Memory:
             known = self._told.get(key)
             if known is not None and known.data is not None:
                 return known.data  # the version is still the same
-        if known is None or known.stat is None or not self._counts(key, known, self._now(key)):
+        if known is None or known.stat is None or not self._counts(known, self._now(key)):
             known = now
         data = self._inner.get(key, max_bytes)
         before = self._told.get(key)

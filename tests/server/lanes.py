@@ -19,7 +19,7 @@ from fastreg.api.app import App
 from fastreg.api.call import Settings
 from fastreg.api.urls import UrlBuilder
 from fastreg.logs import access_line
-from fastreg.registry.content import identify, is_content
+from fastreg.registry.content import identify
 from fastreg.registry.registry import Registry
 from fastreg.server.offloop import run_in_thread
 from fastreg.storage.base import Driver
@@ -168,7 +168,7 @@ def cached(far: Driver, cache: Path, generations: Generations, revalidate_s: flo
         spawn=gevent.spawn,
         sleep=gevent.sleep,
     )
-    memory = Memory(far, generations, revalidate_s, gevent.sleep, is_content)
+    memory = Memory(far, generations, revalidate_s, gevent.sleep)
     return CachedDriver(far, files, memory, generations, identify)
 
 

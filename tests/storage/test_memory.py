@@ -210,48 +210,6 @@ def test_what_was_not_asked_for_the_longest_makes_room(
     assert small._bytes <= 120_000
 
 
-def test_that_content_is_there_is_asked_less_often(
-    make: MakeMemory, driver: HookedDriver, calls: list[str], clock: Clock, generations: Generations
-) -> None:
-    knowing = make(is_content="a".__eq__)
-    before = stat(knowing, "a")
-    for _ in range(10):
-        clock.now_s += REVALIDATE_S
-        assert stat(knowing, "a") == before
-    assert calls == ["stat a"]
-    witness = knowing.witness("a")
-    assert witness is not None
-    assert clock.now_s < witness.until == 100 + 30 * REVALIDATE_S
-    generations.advance("a")
-    driver.inner.delete("a")
-    with pytest.raises(NotFound):
-        stat(knowing, "a")
-
-
-def test_bytes_of_content_are_not_believed_for_longer(
-    make: MakeMemory, driver: HookedDriver, calls: list[str], clock: Clock
-) -> None:
-    knowing = make(is_content="a".__eq__)
-    for _ in range(3):
-        stat(knowing, "a")
-        assert get(knowing, "a") == b"first"
-        clock.now_s += REVALIDATE_S
-    driver.inner.put("a", b"healed")
-    assert get(knowing, "a") == b"healed"
-    assert calls[:4] == ["stat a", "get a", "stat a", "stat a"]
-
-
-def test_empty_content_is_not_believed_for_longer(
-    make: MakeMemory, driver: HookedDriver, clock: Clock
-) -> None:
-    knowing = make(is_content="a".__eq__)
-    driver.inner.put("a", b"")
-    assert stat(knowing, "a").size == 0
-    driver.inner.put("a", b"healed")
-    clock.now_s += REVALIDATE_S
-    assert stat(knowing, "a").size == 6
-
-
 @pytest.fixture
 def elsewhere(make: MakeMemory) -> Memory:
     """Another worker's of this machine."""
