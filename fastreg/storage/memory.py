@@ -24,8 +24,9 @@ T = TypeVar("T")
 MAX_BYTES: Final = 32 << 20
 _ENTRY_BYTES: Final = 600
 """What an entry takes without its key and data."""
-_FIRST_PAUSE_S: Final = 0.002
-_LONGEST_PAUSE_S: Final = 0.032
+_PAUSE_S: Final = 0.002
+_PAUSE_A_WAITER_S: Final = 0.00003
+"""So that a thousand who wait do not keep the processor busy with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class _Question(Generic[T]):
     answer: T | None = None
     error: Exception | None = None
     is_over: bool = False
+    waiting: int = 0
     following: _Question[T] | None = None
     """Asked by one of those who waited, for all of them."""
 
@@ -149,10 +151,9 @@ class Memory:
         return part(told)
 
     def _await(self, question: _Question[T]) -> None:
-        pause_s = _FIRST_PAUSE_S
+        question.waiting += 1
         while not question.is_over:
-            self._sleep(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._sleep(_PAUSE_S + question.waiting * _PAUSE_A_WAITER_S)
 
     def _ask(
         self,
