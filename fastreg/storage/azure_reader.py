@@ -21,7 +21,8 @@ from fastreg.storage.errors import Conflict, NotFound, StorageError
 
 _FIRST_BYTES: Final = 256 << 10
 _RANGE_BYTES: Final = 4 << 20
-_AHEAD: Final = 4
+_LEAST_AHEAD: Final = 2
+"""One comes while another is sent on."""
 _UNSATISFIABLE: Final = 416
 
 
@@ -82,7 +83,9 @@ class AzureReadable(Readable):
         self._version = version
         self._asked = self.offset + len(first)
         self._coming: deque[Future[bytes]] = deque()
-        """All but the first of them take of the room."""
+        self._is_counted = len(first) < self.length
+        if self._is_counted:
+            transfers.count_reader(1)
 
     def read(self, max_bytes: int) -> bytes:
         if not max_bytes:
@@ -103,30 +106,27 @@ class AzureReadable(Readable):
         self._piece = memoryview(b"")
         self._asked = self.offset + self.length
         while self._coming:
-            self._take_first().cancel()
+            self._coming.popleft().cancel()
+        if self._is_counted:
+            self._is_counted = False
+            self._transfers.count_reader(-1)
 
     def _next_piece(self) -> bytes:
         """Return the next bytes of the range; none at its end."""
         self._ask_ahead()
         if not self._coming:
             return b""
-        coming = self._take_first()
+        coming = self._coming.popleft()
         return coming.result() if coming.done() else self._off_loop(coming.result)
 
     def _ask_ahead(self) -> None:
         end = self.offset + self.length
-        while self._asked < end and len(self._coming) < _AHEAD:
-            if self._coming and not self._transfers.room.acquire(blocking=False):
-                break
-            length = min(_RANGE_BYTES, end - self._asked)
+        share = self._transfers.read_bytes
+        ranges = max(_LEAST_AHEAD, share // _RANGE_BYTES)
+        while self._asked < end and len(self._coming) < ranges:
+            length = min(_RANGE_BYTES, share // ranges, end - self._asked)
             self._coming.append(self._transfers.threads.submit(self._fetch, self._asked, length))
             self._asked += length
-
-    def _take_first(self) -> Future[bytes]:
-        first = self._coming.popleft()
-        if self._coming:
-            self._transfers.room.release()
-        return first
 
     @cached_property
     def _blob(self) -> BlobClient:

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 _THREADS: Final = 32
-_AHEAD_OF_ALL: Final = 16
-"""Ranges that all readers of a driver may hold ahead, besides one each: 64 MiB."""
+_READ_OF_ALL: Final = 64 << 20
+"""What all readers of a driver may have on its way, or waiting for a slow client."""
+_READ_OF_ONE: Final = (512 << 10, 16 << 20)
+"""At least, and at most."""
 _SENT_OF_ONE: Final = 12 << 20
 """Three blocks of the usual size: with fewer, a lone push waits for the answers."""
 _SENT_OF_ALL: Final = 16 << 20
@@ -31,9 +33,20 @@ class Transfers:
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, "azure", _begin_transfer)
-        self.room = threading.Semaphore(_AHEAD_OF_ALL)
+        self._readers = 0
         self._senders = 0
         self._lock = threading.Lock()
+
+    def count_reader(self, change: int) -> None:
+        """Take note that one more reads what takes several requests, or (-1) one less."""
+        with self._lock:
+            self._readers += change
+
+    @property
+    def read_bytes(self) -> int:
+        """How much each of those that read may have on its way."""
+        least, most = _READ_OF_ONE
+        return max(least, min(most, _READ_OF_ALL // max(1, self._readers)))
 
     def count_sender(self, change: int) -> None:
         """Take note that one more sends blocks, or (-1) one less."""
