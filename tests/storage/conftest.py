@@ -91,8 +91,6 @@ def azure_store(azurite: Azurite, in_threads: OffLoop) -> Iterator[Store]:
         program="from fastreg.storage.azure import AzureDriver\n"
         "from fastreg.storage.azure_client import AzureSettings\n"
         f"driver = AzureDriver({settings!r})",
-        is_tree=False,
-        locks_writers=False,
     )
     yield store
     store.end_children()
@@ -120,11 +118,18 @@ def cached_store(threaded_store: Store, tmp_path: Path, in_threads: OffLoop) -> 
     return threaded_store
 
 
-@pytest.fixture(params=["local_store", "threaded_store", "azure_store", "cached_store"])
-def store(request: pytest.FixtureRequest) -> Store:
+LOCAL_STORES = ["local_store", "threaded_store", "cached_store"]
+
+
+def _named(request: pytest.FixtureRequest) -> Store:
     store = request.getfixturevalue(request.param)
     assert isinstance(store, Store)
     return store
+
+
+@pytest.fixture(params=[*LOCAL_STORES, "azure_store"])
+def store(request: pytest.FixtureRequest) -> Store:
+    return _named(request)
 
 
 @pytest.fixture
@@ -132,20 +137,16 @@ def driver(store: Store) -> Driver:
     return store.driver
 
 
+@pytest.fixture(params=LOCAL_STORES)
+def locking(request: pytest.FixtureRequest) -> Store:
+    """A store whose drivers tell the second writer at once, not when it syncs."""
+    return _named(request)
+
+
 @pytest.fixture
-def tree(store: Store) -> Driver:
+def tree(locking: Store) -> Driver:
     """A driver in which nothing can be stored below an object."""
-    if not store.is_tree:
-        pytest.skip("keys are no paths in this store")
-    return store.driver
-
-
-@pytest.fixture
-def locking(store: Store) -> Store:
-    """A store whose drivers tell the second writer at once."""
-    if not store.locks_writers:
-        pytest.skip("writers of this store meet when they sync")
-    return store
+    return locking.driver
 
 
 @pytest.fixture

@@ -20,10 +20,6 @@ class Store:
     """Makes another driver over the same objects."""
     program: str
     """Python source that binds `driver` to another driver over the same objects."""
-    is_tree: bool = True
-    """Nothing can be stored below an object."""
-    locks_writers: bool = True
-    """The second writer of a key is told at once, not when it syncs."""
     children: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, source: str, *prefix: str) -> subprocess.Popen[str]:
