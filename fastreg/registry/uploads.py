@@ -54,11 +54,15 @@ class Uploads:
 
     def size(self, upload_id: str) -> int:
         """Return the bytes that the session holds. Raises BlobUploadUnknown."""
-        self._check_exists(upload_id)
+        driver = self._store.driver
+        data = paths.upload_data(self._name, upload_id)
         try:
-            return self._store.driver.stat(paths.upload_data(self._name, upload_id)).size
+            _, there = driver.at_once(
+                partial(self._check_exists, upload_id), partial(driver.stat, data)
+            )
         except NotFound:
             raise self._unknown(upload_id) from None
+        return int(there.size)
 
     def append(
         self, upload_id: str, body: Source, *, start: int | None, length: int | None = None

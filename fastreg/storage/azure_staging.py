@@ -22,6 +22,7 @@ from fastreg.storage.azure_client import Connection, condition
 from fastreg.storage.azure_errors import code_of
 from fastreg.storage.azure_reader import first_range
 from fastreg.storage.azure_transfers import Transfers
+from fastreg.storage.base import ABSENT
 from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
 from fastreg.storage.window import Window, drop
 
@@ -47,7 +48,7 @@ class Staging:
     stored = 0
     """Bytes under the key."""
     version: str | None = None
-    """What is stored must be this when it is changed; None: whatever it is."""
+    """What is stored must be this when it is changed: ABSENT for nothing; None: whatever it is."""
     is_foreign = False
     """What is stored is not in blocks of ours, and none can be added."""
 
@@ -106,6 +107,18 @@ class Staging:
         if self.stored >= FIRST_BLOCK_BYTES and not (is_ours and are_names(self._names)):
             self.is_foreign = True
         self.cut(self.stored)
+
+    def begin(self) -> None:
+        """Store an object of no bytes, in place of what is there."""
+        # On a condition also where nothing is: the network may bring the request once more,
+        # when there are bytes already.
+        self.version = ABSENT
+        try:
+            self.publish(0, {})
+        except Conflict:
+            self.look()
+            self.publish(0, {})
+            self.cut(0)
 
     def take(self, size: int) -> None:
         """Stage the blocks that are full now that the window has `size` bytes. Waits while

@@ -61,7 +61,7 @@ class AzureWriter(Writer):
         if append:
             staging.look()
         elif destination is None:
-            staging.publish(0, {})
+            staging.begin()
         self.size = staging.stored
         self._opened = staging.version
         if destination is not None and not self.size:

@@ -95,6 +95,26 @@ def test_a_writer_goes_on_after_each_sync(azure: AzureDriver, cloud: Cloud) -> N
     assert blocks_of(cloud, DATA) == [BLOCK, BLOCK, writer.size - 2 * BLOCK]
 
 
+def test_the_beginning_of_a_session_that_arrives_again_later_loses_nothing(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    gate = threading.Event()
+    cloud.proxy.inject("put", faults.late(gate))
+    with azure.writer(DATA, append=False) as writer:
+        writer.write(CONTENT)
+    gate.set()
+    wait_until(lambda: all(seen.is_over for seen in cloud.proxy.requests("put")))
+    assert cloud.read(DATA) == CONTENT
+
+
+def test_a_new_writer_takes_the_place_of_what_is_there(azure: AzureDriver, cloud: Cloud) -> None:
+    for content in (CONTENT, SMALL, CONTENT[:BLOCK]):
+        with azure.writer(DATA, append=False) as writer:
+            assert azure.stat(DATA).size == writer.size == 0
+            writer.write(content)
+        assert cloud.read(DATA) == content
+
+
 def test_what_is_small_is_put_in_one_request(azure: AzureDriver, cloud: Cloud) -> None:
     azure.writer(DATA, append=False).close()
     cloud.proxy.heal()
