@@ -201,16 +201,22 @@ class Cache:
             self._verifying = False
 
     def _verify_open(self, origin: Origin, descriptor: Descriptor) -> None:
-        verification = Verification(origin.identity)
         try:
-            with descriptor as fd:
-                size = os.fstat(fd).st_size
-                while not self._off_loop(verification.advance, fd, size):
-                    pass
-            if not verification.is_right():
-                self._drop(origin, descriptor, "its content is another one")
+            if damage := self._damage(origin, descriptor):
+                self._drop(origin, descriptor, damage)
         finally:
             descriptor.close()
+
+    def _damage(self, origin: Origin, descriptor: Descriptor) -> str:
+        verification = Verification(origin.identity)
+        with descriptor as fd:
+            size = os.fstat(fd).st_size
+            try:
+                while not self._off_loop(verification.advance, fd, size):
+                    pass
+            except OSError as error:
+                return f"it cannot be read: {error.strerror}"
+        return "" if verification.is_right() else "its content is another one"
 
     def _drop(self, origin: Origin, descriptor: Descriptor, reason: str) -> None:
         with descriptor as fd:

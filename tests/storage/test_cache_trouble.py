@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
 import pytest
 
+from fastreg.storage import growing
 from tests.storage.caches import Caching, bytes_of
 from tests.storage.conftest import Mount
 
@@ -69,6 +71,26 @@ def test_a_flipped_bit_is_noticed_and_the_file_fetched_again(caching: Caching) -
     assert not caching.file(key).exists()
     assert read_and_settle(caching, key) == data
     assert caching.file(key).read_bytes() == data
+
+
+def test_a_file_that_the_disk_cannot_read_any_more_is_fetched_again(
+    caching: Caching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, data = caching.put(MIB)
+    read_and_settle(caching, key)
+    with monkeypatch.context() as bad_sector:
+        bad_sector.setattr(growing.os, "preadv", fail(errno.EIO))
+        caching.driver.open(key).close()
+        caching.settle()
+    assert not caching.file(key).exists()
+    assert read_and_settle(caching, key) == data
+
+
+def fail(number: int) -> Callable[..., NoReturn]:
+    def call(*args: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return call
 
 
 def test_a_whole_file_is_verified_again_and_kept(caching: Caching) -> None:
