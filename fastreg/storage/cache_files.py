@@ -189,13 +189,14 @@ def _settle_permissions(fd: int) -> None:
 
 
 def is_unused_since_long(fd: int) -> bool:
-    """Whether a note of the file's use is due: once a minute, as it is a write."""
-    return time.time_ns() - os.fstat(fd).st_atime_ns >= _NOTED_NS
+    """Whether a note of the file's use is due: once a minute, as it is a write. One of the
+    future was made before the clock was set right."""
+    return abs(time.time_ns() - os.fstat(fd).st_atime_ns) >= _NOTED_NS
 
 
 def note_use(fd: int) -> None:
     with suppress(OSError):  # read-only: then nothing is evicted either
-        os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
+        os.utime(fd)
 
 
 def evict(path: str) -> bool:

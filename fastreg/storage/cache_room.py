@@ -25,6 +25,7 @@ _FULL_TO: Final = 0.9
 _FREE_SHARE: Final = 0.05
 _FREE_BYTES: Final = 4 << 30
 _REFUSE_S: Final = 2.0
+_SKEW_NS: Final = 60 * 10**9
 
 
 class NoRoom(OSError):
@@ -156,6 +157,13 @@ def _look_at(path: str) -> _File | None:
         size = status.st_size
         if path.endswith(PARTIAL):
             size = max(size, filling_size(fd) or 0)
-        return _File(max(status.st_atime_ns, status.st_mtime_ns), size, path)
+        return _File(_used_ns(status), size, path)
     finally:
         os.close(fd)
+
+
+def _used_ns(status: os.stat_result) -> int:
+    """Return when the file was used. A time of the future is from before the clock was set
+    right, and would keep the file for ever."""
+    used_ns = max(status.st_atime_ns, status.st_mtime_ns)
+    return used_ns if used_ns < time.time_ns() + _SKEW_NS else 0

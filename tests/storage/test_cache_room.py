@@ -79,6 +79,18 @@ def test_reading_counts_as_using(make: Make) -> None:
     assert caching.file(blobs[0][0]).exists()
 
 
+def test_a_file_from_before_the_clock_was_set_back_makes_room_unless_it_is_read(make: Make) -> None:
+    caching = make(max_size=11 * MIB)
+    blobs = [caching.put(3 * MIB, seed) for seed in range(4)]
+    for key, _ in blobs[:3]:
+        read_and_settle(caching, key)
+    for key, _ in blobs[:2]:
+        use_long_ago(caching, key, -1000)
+    read_and_settle(caching, blobs[0][0])
+    read_and_settle(caching, blobs[3][0])
+    assert [caching.file(key).exists() for key, _ in blobs] == [True, False, True, True]
+
+
 def test_the_size_is_kept_at_every_moment(make: Make) -> None:
     caching = make(max_size=5 * MIB)
     blobs = [caching.put(2 * MIB, seed) for seed in range(6)]
