@@ -46,7 +46,8 @@ class Room:
         self._root = os.path.abspath(root)
         self._max_size = max_size
         self._has_counted = False
-        self._refused_until = 0.0
+        self._refused = 0.0, 0
+        """Until when, and which size, so that not all files are looked at for everyone."""
 
     def promise(self, fd: int, size: int) -> None:
         """Promise its filler that the file can have `size` bytes; evict the least recently
@@ -56,14 +57,16 @@ class Room:
             fill_up_to(fd, size)
 
     def _reserve(self, record: int, size: int) -> None:
-        if time.monotonic() < self._refused_until:
+        until, refused = self._refused
+        if size >= refused and time.monotonic() < until:
             raise NoRoom("the cache is full of what is being read")
         used = self._used(record)
         if not self._fits(used, size):
             used = self._make_room(size)
             self._write(record, used)
             if not self._fits(used, size):
-                raise self._refusal(size)
+                self._refused = time.monotonic() + _REFUSE_S, size
+                raise NoRoom(f"no room for {size} bytes")
         self._write(record, used + size)
 
     def is_too_small(self, size: int) -> bool:
@@ -79,12 +82,6 @@ class Room:
         if _spare(fd) < 0:
             with self._locked() as record:
                 self._reserve(record, 0)
-
-    def _refusal(self, size: int) -> NoRoom:
-        if size <= self._limit(0):
-            # All of it would be looked at again for everyone who asks.
-            self._refused_until = time.monotonic() + _REFUSE_S
-        return NoRoom(f"no room for {size} bytes")
 
     def _fits(self, used: int, size: int) -> bool:
         return used + size <= self._limit(used) and size <= _spare(self._root)

@@ -130,6 +130,16 @@ def test_a_descriptor_given_away_keeps_the_file_as_its_reader_does(make: Make) -
     assert caching.file(blobs[1][0]).exists()
 
 
+def test_what_is_too_large_for_now_keeps_nothing_smaller_out(make: Make) -> None:
+    caching = make(max_size=5 * MIB)
+    used, large, small = (caching.put(size * MIB, size) for size in (2, 4, 1))
+    read_and_settle(caching, used[0])
+    with caching.driver.open(used[0]):
+        assert read_and_settle(caching, large[0]) == large[1]
+        assert read_and_settle(caching, small[0]) == small[1]
+    assert [caching.file(key).exists() for key, _ in (used, large, small)] == [True, False, True]
+
+
 def descriptor_of(readable: Readable) -> int:
     fd = readable.fileno()
     assert fd is not None
