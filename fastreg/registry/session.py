@@ -49,11 +49,19 @@ class Session(AbstractContextManager["Session"]):
                         self.save()
                     checkpoint = self.writer.size
             if length is not None:
-                _check_length(self.writer.size - begin, length, body)
+                self._check_length(self.writer.size - begin, length, body)
         except BaseException:
             if self._lasts:
                 self._save_quietly()
             raise
+
+    def _check_length(self, received: int, length: int, body: Source) -> None:
+        fate = "kept" if self._lasts else "dropped"
+        announced = f"Content-Range announced {length} bytes"
+        if received < length:
+            raise SizeInvalid(f"{announced}, {received} came and are {fate}")
+        if body.read(1):
+            raise SizeInvalid(f"{announced}, which are {fate}; more came")
 
     @property
     def _lasts(self) -> bool:
@@ -118,10 +126,3 @@ def _sink(writer: Writer, hasher: Hasher | None) -> Sink | None:
 
 def _room(received: int, length: int | None) -> int:
     return CHECKPOINT_BYTES if length is None else min(CHECKPOINT_BYTES, length - received)
-
-
-def _check_length(received: int, length: int, body: Source) -> None:
-    if received < length:
-        raise SizeInvalid(f"Content-Range announced {length} bytes, {received} came and are kept")
-    if body.read(1):
-        raise SizeInvalid(f"Content-Range announced {length} bytes, which are kept; more came")

@@ -109,7 +109,8 @@ class Uploads:
         length: int | None = None,
     ) -> None:
         """Append `body` as `append` does, verify `digest`, and make the bytes a blob of the
-        repository: durable, blob before link.
+        repository: durable, blob before link. A failure keeps the bytes that the session had,
+        and those that came where the driver's writer `keeps_bytes`.
 
         Content of another digest ends the session with DigestInvalid. For a session that is
         over, all that counts is whether the repository has the blob: the answer may have

@@ -141,8 +141,8 @@ class AzureWriter(Writer):
     def _close(self) -> None:
         with self._lock:
             try:
-                if self.keeps_bytes and not self._is_closed:
-                    self._store()
+                if not self._is_closed:
+                    self._sync()
             finally:
                 self._end(deletes=False)
 

@@ -193,6 +193,21 @@ def test_a_small_blob_is_pushed_by_two_requests(uploads: list[Uploads], cloud: C
     assert [seen.kind for seen in cloud.proxy.seen] == ["put", "put"]
 
 
+def test_a_push_by_a_session_asks_for_no_more_than_it_needs(
+    uploads: list[Uploads], cloud: Cloud
+) -> None:
+    asked = []
+    uploads[0].size(uploads[0].start())
+    cloud.proxy.heal()
+    upload_id = uploads[0].start()
+    asked.append(len(cloud.proxy.seen))
+    uploads[0].append(upload_id, body(SMALL), start=0)
+    asked.append(len(cloud.proxy.seen) - sum(asked))
+    uploads[0].finish(upload_id, Body(), Digest.of(SMALL), start=None)
+    asked.append(len(cloud.proxy.seen) - sum(asked))
+    assert asked == [3, 6, 14]
+
+
 def test_a_session_is_begun_by_three_requests_at_once(uploads: list[Uploads], cloud: Cloud) -> None:
     gate = threading.Event()
     cloud.proxy.inject("put", faults.held(gate), times=3)
