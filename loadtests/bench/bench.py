@@ -28,6 +28,7 @@ class Scale:
     idle_connections: int = 2_000
     crowd: int = 10_000
     cold_blocks: int = 8
+    cold_warm_ups: int = 4
     nodes: int = 40
     azure_push_blocks: int = 32
 
@@ -43,6 +44,7 @@ TINY = Scale(
     idle_connections=50,
     crowd=200,
     cold_blocks=1,
+    cold_warm_ups=1,
     nodes=8,
     azure_push_blocks=1,
 )

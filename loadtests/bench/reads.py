@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.bench.content import ACCEPT
+from loadtests.bench.processes import fields
 from loadtests.bench.programs import program
 from loadtests.bench.pulls import pull
 from loadtests.bench.servers import Server
@@ -105,10 +106,30 @@ def run_wrk(server: Server, request: Request, seconds: float) -> Totals:
     argv += [f"--timeout={TIMEOUT_S}s", "-H", f"Accept: {ACCEPT}", "-s", str(SCRIPT)]
     argv += [f"http://{server.host}{request.target}"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        while not catches_interrupts(process.pid):
+            time.sleep(0.001)
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)  # how to stop it between two whole seconds
-        output, _ = process.communicate(timeout=TIMEOUT_S)
-    return parse_totals(output)
+        return parse_totals(interrupt(process))
+
+
+def catches_interrupts(pid: int) -> bool:
+    """Whether a process has come so far that SIGINT no longer kills it, or has ended."""
+    status = dict(fields(Path(f"/proc/{pid}/status").read_text()))
+    return bool(int(status["SigCgt"], 16) >> signal.SIGINT - 1 & 1) or status["State"][0] == "Z"
+
+
+def interrupt(process: subprocess.Popen[str]) -> str:
+    """End wrk, which no other signal lets print its totals; return what it printed.
+
+    It goes to sleep after it began to catch the signal, and would sleep an hour on.
+    """
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=0.5)[0]
+    process.kill()
+    raise RuntimeError("wrk does not end")
 
 
 def parse_totals(output: str) -> Totals:

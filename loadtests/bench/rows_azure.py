@@ -19,7 +19,6 @@ MAX_SENT = 1.1
 MAX_LAST = 1.5
 MAX_FIRST_MS = 30
 MAX_WARM = 1.1
-WARM_UPS = 4
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def measure_cold(bench: Bench, body: Body, distance: Distance, prefix: str) -> N
         bench.account(distance) as account,
         bench.serving(FASTREG, workers=2, account=account) as [server],
     ):
-        for _ in range(WARM_UPS):
+        for _ in range(bench.scale.cold_warm_ups):
             pull_cold(account, server, body, 2)
         for _ in range(bench.rounds):
             for nodes in (1, bench.scale.nodes):

@@ -19,6 +19,7 @@ from loadtests.bench.crowd import affordable
 from loadtests.bench.pace import CREDIT_S, LEAST_WAIT_S, Pace
 from loadtests.bench.probe import Prober
 from loadtests.bench.processes import CpuMeter, MemoryMeter, cpu_s, fields, tree
+from loadtests.bench.reads import catches_interrupts, interrupt
 from loadtests.bench.servers import nginx_config
 
 REQUEST = b"GET / HTTP/1.1\r\n\r\n"
@@ -197,3 +198,22 @@ def test_nginx_has_a_location_for_all_that_is_published(tmp_path: Path) -> None:
 def test_no_more_connections_are_tried_than_files_may_be_open() -> None:
     assert affordable(10) == 10
     assert affordable(1 << 40) < 1 << 40
+
+
+INTERRUPTIBLE = """
+import signal, sys, time
+seen = []
+signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+while len(seen) < 2:
+    time.sleep(0.01)
+print("totals")
+"""
+
+
+def test_a_load_that_misses_its_interrupt_is_interrupted_again() -> None:
+    argv = [sys.executable, "-c", INTERRUPTIBLE]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        while not catches_interrupts(process.pid):
+            time.sleep(0.001)
+        time.sleep(0.5)  # Python itself catches it from the start
+        assert interrupt(process) == "totals\n"

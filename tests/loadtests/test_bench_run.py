@@ -22,6 +22,7 @@ def run_bench(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=SOURCES, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timeout(400)  # starts some fifty processes
 def test_every_row_is_measured_printed_and_kept(tmp_path: Path) -> None:
     if missing := [install for name, install in INSTALL.items() if find(name) is None]:
         message = f"the benchmark lacks something: {'; '.join(missing)}"
