@@ -20,8 +20,8 @@ from fastreg.storage.cache_files import PARTIAL, evict, fill_up_to, filling_size
 
 log = structlog.get_logger()
 
-_FULL_TO: Final = 0.9
-"""Down to which share room is made, so that it is seldom."""
+_AT_ONCE: Final = 0.1
+"""Of what is used goes besides, so that all files are looked at seldom."""
 _FREE_SHARE: Final = 0.05
 _FREE_BYTES: Final = 4 << 30
 _REFUSE_S: Final = 2.0
@@ -99,9 +99,9 @@ class Room:
         limit = self._limit(used)
         if size > limit:
             return used  # would not fit if nothing else were there
-        lacking = size - _spare(self._root)
-        if used + size > limit:
-            lacking = max(lacking, used + size - int(limit * _FULL_TO))
+        lacking = max(size - _spare(self._root), used + size - limit)
+        if lacking > 0:
+            lacking += int(used * _AT_ONCE)
         evicted = count = 0
         for file in files:
             if evicted >= lacking:

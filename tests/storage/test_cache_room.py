@@ -11,7 +11,9 @@ from typing import Any
 import gevent
 import pytest
 
+from fastreg.storage import cache_room
 from fastreg.storage.base import Readable
+from fastreg.storage.cache_files import stored
 from tests.storage.caches import Caching, bytes_of
 from tests.storage.conftest import Mount
 
@@ -191,6 +193,18 @@ def test_a_share_of_the_disk_is_kept_free(make: Make, small: int) -> None:
         assert read_and_settle(caching, key) == data
         assert cached(caching) <= small // 2
     assert cached(caching) >= 700 * KIB
+
+
+def test_room_on_a_full_disk_is_made_seldom(
+    make: Make, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caching = make(max_size=1 << 40)
+    count = 2 * small // (40 * KIB)
+    looks: list[str] = []
+    monkeypatch.setattr(cache_room, "stored", lambda root: looks.append(root) or stored(root))
+    for seed in range(count):
+        read_and_settle(caching, caching.put(40 * KIB, seed)[0])
+    assert 1 < len(looks) < count / 4
 
 
 def test_a_size_beyond_the_disk_does_not_fill_it(make: Make, small: int) -> None:
