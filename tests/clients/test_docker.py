@@ -15,6 +15,13 @@ from tests.clients.registries import Registry
 pytestmark = pytest.mark.clients
 
 
+@pytest.fixture(autouse=True)
+def _empty_store(docker: Docker) -> None:
+    """The daemon has nothing of another test's, so that what it pulls came by the network."""
+    docker("image", "prune", "--all", "--force")
+    assert docker("image", "ls", "--quiet") == ""
+
+
 @pytest.fixture
 def name(registry: Registry, path: str) -> str:
     """The test's repository as docker names it."""
@@ -23,7 +30,7 @@ def name(registry: Registry, path: str) -> str:
 
 @pytest.fixture
 def image(docker: Docker, path: str, tmp_path: Path) -> str:
-    """The local name of a small image, of which the daemon has nothing from other tests."""
+    """The local name of a small image."""
     layers = [images.noise_layer(f"{n} {path}", 100_000 * n) for n in (1, 2, 3)]
     return load(docker, tmp_path, f"local/{path}:1", layers)
 
@@ -68,7 +75,6 @@ def test_an_image_of_big_layers_comes_back_as_it_was_pushed(
     output = docker("pull", f"{name}:1")
     assert output.count("Pull complete") == len(big_layers), output
     assert image_id(docker, f"{name}:1") == before
-    forget(docker, f"{name}:1")
 
 
 def test_pushing_again_uploads_no_layer(docker: Docker, image: str, name: str) -> None:
@@ -82,9 +88,9 @@ def test_pushing_again_uploads_no_layer(docker: Docker, image: str, name: str) -
 def test_an_image_with_shared_layers_is_pushed_by_mounting_them(
     docker: Docker, name: str, path: str, tmp_path: Path
 ) -> None:
-    shared = [images.noise_layer(f"shared {n} {path}", 200_000) for n in range(3)]
+    shared = [images.noise_layer(f"shared {n}", 200_000) for n in range(3)]
     base = load(docker, tmp_path, "local/base:1", shared)
-    top = images.noise_layer(f"on top {path}", 50_000)
+    top = images.noise_layer("on top", 50_000)
     derived = load(docker, tmp_path, "local/derived:1", [*shared, top])
     before = image_id(docker, derived)
     push(docker, base, f"{name}/base:1")
