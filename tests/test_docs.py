@@ -1,18 +1,21 @@
-"""The documentation says what the code does: every key, and none that is not there."""
+"""The documentation says what the code does: every key, and none that is not there. So do the
+examples in deploy/."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from fastreg.config import Config, dump, known_keys
+from fastreg.config import Config, dump, known_keys, load
 from fastreg.config.azure import Azure
 from fastreg.config.model import Storage
 from fastreg.config.reference import IGNORED, OTHER_DRIVERS, REFUSED
 
-PAGE = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
 
 
 STORAGE = Storage.model_construct(azure=Azure.model_construct())
@@ -71,3 +74,30 @@ def test_every_refused_key_is_documented_and_no_other() -> None:
     documented = quoted([cells[0] for cells in rows("Refused")])
     drivers = {f"storage.{driver}" for driver in OTHER_DRIVERS}
     assert documented == {refused.key for refused in REFUSED} | drivers
+
+
+def unit_environment(*names: str) -> dict[str, str]:
+    """The variables that systemd sets, given these files one after the other."""
+    text = "\n".join((ROOT / "deploy" / name).read_text() for name in names)
+    environ = dict(re.findall(r"^Environment=(REGISTRY_\w+)=(.*)$", text, re.M))
+    for name in re.findall(r"^UnsetEnvironment=(\w+)$", text, re.M):
+        del environ[name]
+    return environ
+
+
+def test_the_unit_keeps_its_images_in_its_directory() -> None:
+    config = load(None, unit_environment("fastreg.service"))
+    assert str(config.storage.filesystem.rootdirectory) == "/var/lib/fastreg"
+
+
+def test_the_units_drop_in_keeps_them_in_a_container_and_caches_them() -> None:
+    storage = load(None, unit_environment("fastreg.service", "fastreg-azure.conf")).storage
+    assert storage.azure
+    assert (storage.azure.container, str(storage.cache.path)) == ("registry", "/var/cache/fastreg")
+
+
+def test_the_settings_for_app_service_are_a_configuration() -> None:
+    settings = json.loads((ROOT / "deploy" / "azure-app-service.json").read_text())
+    config = load(None, {entry["name"]: entry["value"] for entry in settings})
+    assert config.storage.azure
+    assert config.http.addr == ":5000"
