@@ -124,7 +124,9 @@ def test_an_account_that_never_answers_holds_up_nobody_else(
     content = noise("kept", 100_000)
     client = registry.client()
     digest = client.push_whole(NAME, content)
-    client.blob(NAME, digest).expect(200)
+    with registry.client_of_each_worker() as clients:
+        for each in clients:
+            each.blob(NAME, digest).expect(200)
     cloud.proxy.inject("list", faults.silence, times=1000)
     with ThreadPoolExecutor(20) as threads:
         waiting = [threads.submit(client.get, f"/v2/r{n}/tags/list") for n in range(20)]
