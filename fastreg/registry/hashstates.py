@@ -8,7 +8,7 @@ that the registry does not resume may be there, and are left alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Final
 
 from fastreg.oci.digest import Hasher
@@ -31,11 +31,12 @@ class HashStates:
         self._store = store
         self._name = name
         self._upload_id = upload_id
+        self._listed: dict[str, list[str]] | None = None
 
     def start(self, algorithm: str) -> None:
         """Store the state of no bytes in a new session: it says what is hashed while
         receiving. Nothing for blake3, whose state cannot be stored."""
-        self._stored = {}
+        self._listed = {}
         if algorithm in RESUMABLE:
             self._put(algorithm, 0, RESUMABLE[algorithm]().export_state())
 
@@ -107,11 +108,13 @@ class HashStates:
 
     def look(self) -> None:
         """List what is stored."""
-        self._stored = self._list()
+        self._listed = self._list()
 
-    @cached_property
+    @property
     def _stored(self) -> dict[str, list[str]]:
-        return self._list()
+        if self._listed is None:
+            self._listed = self._list()
+        return self._listed
 
     def _list(self) -> dict[str, list[str]]:
         root = paths.hash_states(self._name, self._upload_id)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from functools import cached_property
 from typing import Final
 
 from azure.core import MatchConditions
@@ -21,6 +20,7 @@ from fastreg.storage.errors import Conflict, NotFound, StorageError
 
 _FIRST_BYTES: Final = 256 << 10
 _RANGE_BYTES: Final = 4 << 20
+_LEAST_RANGE_BYTES: Final = 256 << 10
 _LEAST_AHEAD: Final = 2
 """One comes while another is sent on."""
 _UNSATISFIABLE: Final = 416
@@ -74,6 +74,7 @@ class AzureReadable(Readable):
         self._transfers = transfers
         self._key = key
         self._off_loop = off_loop
+        self._blob: BlobClient | None = None
         first_bytes = _FIRST_BYTES if length is None else min(length, _FIRST_BYTES)
         first, size, version = off_loop(first_range, connection, key, offset, first_bytes)
         self.size = size
@@ -128,18 +129,27 @@ class AzureReadable(Readable):
             self._coming.append(self._transfers.threads.submit(self._fetch, self._asked, length))
             self._asked += length
 
-    @cached_property
-    def _blob(self) -> BlobClient:
-        return self._connection.blob(self._key)
-
     def _fetch(self, offset: int, length: int) -> bytes:
-        def ask() -> bytes:
-            answer = self._blob.download_blob(
-                offset, length, etag=self._version, match_condition=MatchConditions.IfNotModified
-            )
-            return b"".join(answer.chunks())  # copies nothing: the answer is one piece
+        came: list[bytes] = []
+        step = length
+        blob = self._blob = self._blob or self._connection.blob(self._key)
+
+        def ask() -> None:
+            nonlocal step
+            while (done := sum(map(len, came))) < length:
+                # What came of an answer that is cut is lost: ask for less the next time.
+                wanted, step = min(step, length - done), max(_LEAST_RANGE_BYTES, step // 4)
+                answer = blob.download_blob(
+                    offset + done,
+                    wanted,
+                    etag=self._version,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+                came.extend(answer.chunks())  # one: the answer is one piece
+                step = wanted
 
         try:
-            return self._connection.retries.call(self._key, ask)
+            self._connection.retries.call(self._key, ask)
         except (NotFound, Conflict) as error:
             raise StorageError(self._key, "changed while it was read") from error
+        return came[0] if len(came) == 1 else b"".join(came)

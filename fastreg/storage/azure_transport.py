@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator, MutableMapping
-from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -100,10 +99,17 @@ class Response(HttpResponse):
         self._request = request
         self._raw = raw
         self._encoding: str | None = None
+        self._content: bytes | None = None
         self.is_read = False
 
-    @cached_property
+    @property
     def _body(self) -> bytes:
+        # No cached_property: in Python 3.11 that is one lock for all answers there are.
+        if self._content is None:
+            self._content = self._receive()
+        return self._content
+
+    def _receive(self) -> bytes:
         self.is_read = True
         try:
             # With the length, all of it is read into one piece.

@@ -88,7 +88,7 @@ class Exchange:
             self._write(b"%x\r\n%s\r\n" % (len(data), data) if is_chunked else data)
             self.seen.sent_bytes += len(data)
             time.sleep(pause_s)
-        if until is not None:
+        if until is not None and self.seen.sent_bytes >= until:
             self.reset()
         elif is_chunked:
             self._write(b"0\r\n\r\n")

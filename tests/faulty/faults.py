@@ -62,13 +62,31 @@ def held(gate: threading.Event) -> Fault:
 
 
 def cut_at(sent_bytes: int) -> Fault:
-    """Reset the connection when so much of the answer's body was sent."""
+    """Reset the connection when so much of the answer's body was sent, if it has so much."""
     return lambda exchange: exchange.send(exchange.forward(), until=sent_bytes)
 
 
 def slow(pause_s: float) -> Fault:
     """Send the answer in pieces of 64 KiB, with pauses."""
     return lambda exchange: exchange.send(exchange.forward(), pause_s=pause_s)
+
+
+def stalled(gate: threading.Event, sent_bytes: int) -> Fault:
+    """Send so much of the answer's body, and the rest when the gate opens."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        read = answer.read
+
+        def read_or_wait(max_bytes: int) -> bytes:
+            if exchange.seen.sent_bytes >= sent_bytes:
+                gate.wait(TIMEOUT_S)
+            return read(max_bytes)
+
+        answer.read = read_or_wait
+        exchange.send(answer)
+
+    return fault
 
 
 def reset(exchange: Exchange) -> None:

@@ -1,14 +1,20 @@
 """Reading from Azure when answers are cut: it goes on there, or fails; it never mixes."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from azure.storage.blob import ContainerClient
 
+from fastreg.storage.azure import AzureDriver
 from fastreg.storage.base import Driver, Readable
 from fastreg.storage.errors import StorageError
 from tests.faulty import faults
+from tests.faulty.cloud import Cloud
 from tests.faulty.exchange import Exchange
 from tests.faulty.proxy import FaultProxy
 from tests.live.client import noise
+from tests.live.processes import wait_until
 
 MIB = 1 << 20
 BLOB = "docker/registry/v2/blobs/sha256/ab/abcd/data"
@@ -100,3 +106,32 @@ def test_a_blob_that_is_cut_again_and_again_ends_in_an_error(
         read_all(azure.open(BLOB))
     # Four ranges may be under way at once.
     assert proxy.count("get") <= 1 + 4 * (RETRIES + 1)
+
+
+def test_a_line_that_breaks_every_moment_brings_the_blob_all_the_same(
+    azure: Driver, proxy: FaultProxy, container: ContainerClient, content: bytes
+) -> None:
+    container.upload_blob(BLOB, content)
+    proxy.inject("get", faults.cut_at(1_500_000), times=30)
+    assert read_all(azure.open(BLOB)) == content
+    assert proxy.fetched_bytes() < 2 * len(content)
+    assert all("if-match" in seen.headers for seen in proxy.requests("get") if seen.start)
+
+
+def test_an_answer_that_stalls_holds_up_no_other(cloud: Cloud, content: bytes) -> None:
+    azure, proxy, container = AzureDriver(cloud.settings), cloud.proxy, cloud.container
+    container.upload_blob(BLOB, content)
+    container.upload_blob(f"{BLOB}/link", b"small")
+    gate = threading.Event()
+    proxy.inject("get", faults.stalled(gate, 100_000), key=BLOB)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(lambda: read_all(azure.open(BLOB)))
+        wait_until(lambda: any(s.sent_bytes >= 100_000 for s in proxy.requests("get")), "it stalls")
+        try:
+            assert azure.get(f"{BLOB}/link", 100) == b"small"
+            assert read_all(azure.open(BLOB)) == content
+            begun = [seen.start for seen in proxy.requests("get", BLOB)]
+            assert begun.count(0) == 2, "nobody has lost patience yet"
+        finally:
+            gate.set()
+        assert waiting.result() == content
