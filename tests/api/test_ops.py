@@ -197,6 +197,7 @@ def test_a_prefix_stands_before_everything(client_with: MakeClient) -> None:
     assert client.get(answer["Location"]).body == BLOB
 
 
+@pytest.mark.usefixtures("root")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(
     "headers",
