@@ -22,8 +22,9 @@ from fastreg.storage.errors import StorageError
 from fastreg.storage.local_handles import read_at
 
 _PIECE_BYTES: Final = 1 << 20
-_HASH_AHEAD: Final = 4
-"""Pieces hashed for each that is written: what an earlier filler left is caught up with."""
+_HASHED_BYTES: Final = 256 << 10
+_HASH_AHEAD: Final = 16
+"""Of these for each piece that is written: what an earlier filler left is caught up with."""
 _STALL_S: Final = 0.1
 """Without a byte, after which a reader looks whether there still is a filler."""
 _PATIENCE_S: Final = 120.0
@@ -67,14 +68,14 @@ class Verification:
 
     def __init__(self, identity: Identity) -> None:
         self._check = identity.new_check()
-        self._buffer = memoryview(bytearray(_PIECE_BYTES))
+        self._buffer = memoryview(bytearray(_HASHED_BYTES))
         self._hashed = 0
 
     def advance(self, fd: int, size: int) -> bool:
         """Hash some of the first `size` bytes; return whether that is all. Waits for the
         disk. What is hashed is what the file has, not what it was given. Raises OSError."""
         for _ in range(_HASH_AHEAD):
-            wanted = min(_PIECE_BYTES, size - self._hashed)
+            wanted = min(len(self._buffer), size - self._hashed)
             if not wanted:
                 break
             count = os.preadv(fd, [self._buffer[:wanted]], self._hashed)
