@@ -177,7 +177,7 @@ class Cache:
             fill.run()
         except WrongContent as error:
             log.error("wrong content, not cached", key=origin.key, reason=error.reason)
-        except (StorageError, OSError) as error:
+        except Exception as error:  # the edge of a greenlet that nobody waits for
             self._complain("content not cached", error, key=origin.key)
             if not fill.fetched:
                 self._note_failure(origin, error)
@@ -261,4 +261,5 @@ class Cache:
         if now >= self._complained.get(kind, 0.0) + _COMPLAIN_S:
             self._complained[kind] = now
             reason = error.reason if isinstance(error, StorageError) else str(error)
-            log.warning(event, reason=reason, **fields)
+            unexpected = None if isinstance(error, StorageError | OSError) else error
+            log.warning(event, reason=reason, exc_info=unexpected, **fields)

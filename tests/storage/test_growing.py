@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import gevent
 import pytest
@@ -286,3 +287,19 @@ def test_who_comes_again_after_a_failure_has_the_blob_fetched_once(caching: Cach
     gevent.joinall(readers)
     assert [reader.value == data for reader in readers] == [True] * 20
     assert caching.far.sent == len(data)
+
+
+def test_a_filler_that_fails_as_nobody_expects_is_not_begun_again_and_again(
+    caching: Caching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = caching.put(MIB)
+    opened = []
+
+    def fail(key: str, offset: int = 0, length: int | None = None) -> NoReturn:
+        opened.append(offset)
+        raise RuntimeError("cannot start new thread")
+
+    monkeypatch.setattr(caching.far, "open", fail)
+    with caching.driver.open(key) as readable, pytest.raises(RuntimeError):
+        next(readable.segments())
+    assert len(opened) == 2  # by the filler, and then by the reader itself
