@@ -19,6 +19,7 @@ from fastreg.storage.azure_blocks import (
     is_divided,
 )
 from fastreg.storage.azure_client import Connection, condition
+from fastreg.storage.azure_copy import properties_of
 from fastreg.storage.azure_errors import code_of
 from fastreg.storage.azure_reader import first_range
 from fastreg.storage.azure_transfers import Transfers
@@ -58,6 +59,8 @@ class Staging:
         self._connection = connection
         self._transfers = transfers
         self._flights: deque[_Flight] = deque()
+        self._strays: list[Future[None]] = []
+        """Others that may still be under way."""
         self._is_sending = False
         self._names: list[str] = []
         self._rest: list[str] = []
@@ -145,14 +148,15 @@ class Staging:
             rest = block_at(self._next)._replace(end=size)
             name = block_id(rest.start, rest.end, self._writer)
             staged = self._transfers.threads.submit(self._stage, rest, name)
+            self._strays.append(staged)
             self._land(0)
             staged.result()
             self._rest = [name]
         self._land(0)
 
     def publish(self, size: int, metadata: dict[str, str]) -> None:
-        """Make the object of what is staged, in one change. Raises Busy when what is stored
-        is not the version any more, NotFound when nothing is."""
+        """Make the object of what is staged, in one change. Raises Conflict when what is stored
+        is not the version any more, or an object made by another took the blocks away."""
         blob = self._connection.blob(self.key)
         if size < FIRST_BLOCK_BYTES:
             self._fill_in()
@@ -172,16 +176,14 @@ class Staging:
             self.version = str(answer["etag"])
         except Conflict:
             # The answer was lost, or the network brought the request twice?
-            blob = self._connection.blob(self.key)
-            there = self._connection.retries.call(self.key, blob.get_blob_properties)
-            if (there.metadata or {}).get(_MARK) != mark:
+            there = properties_of(self._connection, self.key)
+            if there is None or (there.metadata or {}).get(_MARK) != mark:
                 raise
             self.version = str(there.etag)
 
     def cut(self, size: int) -> None:
         """Go on from `size` bytes, no more than are staged or stored."""
-        for flight in self._flights:
-            flight.staged.cancel()
+        self._strays += [f.staged for f in self._flights if not f.staged.cancel()]
         self._flights.clear()
         block = block_at(size)
         self._next, self._held_from = block.start, size
@@ -194,8 +196,9 @@ class Staging:
         if self._is_sending:
             self._is_sending = False
             self._transfers.count_sender(-1)
+        self.cut(self.stored)
         self.window.close()
-        wait([flight.staged for flight in self._flights if not flight.staged.cancel()])
+        wait(self._strays)
 
     def _start_sending(self) -> None:
         if not self._is_sending:

@@ -84,6 +84,20 @@ def test_pushers_of_the_same_content_all_succeed(
     assert cloud.keys == [FINAL]
 
 
+def test_a_pusher_whose_blocks_are_gone_with_the_blob_that_took_them_has_lost(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    with azure.writer(DATA, append=False, destination=FINAL) as writer:
+        writer.write(CONTENT)
+        cloud.proxy.inject("commit", faults.refuse(400, "InvalidBlockList"))
+        with pytest.raises(Busy):
+            writer.commit(FINAL)
+        assert writer.size == 0
+        writer.write(CONTENT)
+        writer.commit(FINAL)
+    assert cloud.read(FINAL) == CONTENT
+
+
 @pytest.mark.parametrize("content", [SMALL, CONTENT])
 @pytest.mark.parametrize("there", [b"", b"wrong", bytes(len(CONTENT)), CONTENT])
 def test_a_blob_that_the_reference_registry_copied_there_is_replaced_if_wrong(
