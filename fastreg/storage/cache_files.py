@@ -20,7 +20,7 @@ import re
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from fastreg.storage.descriptors import Descriptor
@@ -91,7 +91,7 @@ class CacheFiles:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except BlockingIOError:
-                return None  # as good as deleted
+                continue  # it is being deleted, or only looked at for that
             if descriptor is not None:
                 _settle_permissions(descriptor.number)
                 return descriptor
@@ -199,20 +199,33 @@ def note_use(fd: int) -> None:
         os.utime(fd)
 
 
+def is_unused(path: str) -> bool:
+    """Whether nobody has the file open."""
+    try:
+        with _alone_at(path):
+            return True
+    except OSError:
+        return False
+
+
 def evict(path: str) -> bool:
     """Delete the file unless someone has it open; return whether that was done."""
     try:
-        fd = os.open(path, os.O_RDONLY)
+        with _alone_at(path) as fd:
+            _unlink_if_same(path, fd)
+            return True
     except OSError:
         return False
+
+
+@contextmanager
+def _alone_at(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _unlink_if_same(path, fd)
-    except OSError:
-        return False
+        yield fd
     finally:
         os.close(fd)
-    return True
 
 
 def _unlink_if_same(path: str, fd: int) -> None:

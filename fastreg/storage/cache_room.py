@@ -16,7 +16,14 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from fastreg.storage.cache_files import PARTIAL, evict, fill_up_to, filling_size, stored
+from fastreg.storage.cache_files import (
+    PARTIAL,
+    evict,
+    fill_up_to,
+    filling_size,
+    is_unused,
+    stored,
+)
 
 log = structlog.get_logger()
 
@@ -97,21 +104,16 @@ class Room:
         files = sorted(self._files(), key=lambda file: (file.size > 0, file.used_ns))
         used = sum(file.size for file in files)
         limit = self._limit(used)
-        if size > limit:
-            return used  # would not fit if nothing else were there
         lacking = max(size - _spare(self._root), used + size - limit)
-        if lacking > 0:
-            lacking += int(used * _AT_ONCE)
-        evicted = count = 0
-        for file in files:
-            if evicted >= lacking:
-                break
-            if evict(file.path):
-                evicted += file.size
-                count += 1
-        if count:
-            log.info("cache files evicted", files=count, bytes=evicted)
-        return used - evicted
+        if lacking <= 0:
+            return used
+        unused = _first_unused(files, lacking + int(used * _AT_ONCE))
+        if used + size - sum(file.size for file in unused) > limit:
+            return used  # would not fit if all of them were gone
+        evicted = [file.size for file in unused if evict(file.path)]
+        if evicted:
+            log.info("cache files evicted", files=len(evicted), bytes=sum(evicted))
+        return used - sum(evicted)
 
     def _files(self) -> Iterator[_File]:
         return filter(None, map(_look_at, stored(self._root)))
@@ -141,6 +143,18 @@ def _spare(where: str | int) -> int:
     status = os.statvfs(where)
     kept = min(int(status.f_blocks * _FREE_SHARE) * status.f_frsize, _FREE_BYTES)
     return status.f_bavail * status.f_frsize - kept
+
+
+def _first_unused(files: list[_File], size: int) -> list[_File]:
+    """Return files that nobody has open, of `size` bytes in all if there are as many."""
+    found = []
+    for file in files:
+        if size <= 0:
+            break
+        if is_unused(file.path):
+            found.append(file)
+            size -= file.size
+    return found
 
 
 def _look_at(path: str) -> _File | None:

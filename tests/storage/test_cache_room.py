@@ -157,6 +157,16 @@ def test_a_blob_larger_than_the_cache_evicts_nothing(make: Make) -> None:
     assert cached(caching) == MIB
 
 
+def test_a_blob_too_large_beside_what_is_being_read_evicts_nothing(make: Make) -> None:
+    caching = make(max_size=6 * MIB)
+    small, used, large = (caching.put(size * MIB, size) for size in (1, 2, 5))
+    for key, _ in (small, used):
+        read_and_settle(caching, key)
+    with caching.driver.open(used[0]):
+        assert read_and_settle(caching, large[0]) == large[1]
+    assert [caching.file(key).exists() for key, _ in (small, used, large)] == [True, True, False]
+
+
 def test_a_growing_file_that_nobody_wants_is_evicted(make: Make) -> None:
     caching = make(max_size=4 * MIB)
     left, wanted = caching.put(3 * MIB, 1), caching.put(3 * MIB, 2)
