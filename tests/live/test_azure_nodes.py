@@ -3,6 +3,7 @@
 import http.client
 import random
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.azurite import Azurite
+from tests.faulty import faults
 from tests.faulty.cloud import Cloud, cloud_over
 from tests.live.client import Answer, Client, Upload, digest_of, manifest_of, noise, pieces
 from tests.live.conftest import StartNode, cached
@@ -128,6 +130,30 @@ def test_a_machine_that_dies_in_mid_request_locks_nobody_out(nodes: list[Registr
     assert MIB <= upload.size <= len(content)
     upload.finish(digest_of(content), content[upload.size :], client=clients[1]).expect(201)
     assert clients[2].blob("app", digest_of(content)).body == content
+
+
+@pytest.mark.parametrize(
+    ("push", "kind"),
+    [(Client.push_whole, "commit"), (Client.push_chunked, "commit"), (Client.push_chunked, "copy")],
+)
+def test_a_commit_that_arrives_after_its_machine_died_harms_nobody(
+    nodes: list[Registry], cloud: Cloud, push: Callable[[Client, str, bytes], str], kind: str
+) -> None:
+    content = noise("late", 6 * MIB)
+    gate = threading.Event()
+    cloud.proxy.inject(kind, faults.held(gate))
+    with ThreadPoolExecutor(1) as threads:
+        pushing = threads.submit(push, nodes[0].client(), "app", content)
+        wait_until(lambda: cloud.proxy.count(kind) > 0, "it is about to be done")
+        nodes[0].kill()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            pushing.result()
+    for node in nodes[1:]:
+        assert push(node.client(), "app", content)
+        gate.set()
+        wait_until(lambda: all(seen.is_over for seen in cloud.proxy.seen), "it has arrived")
+        assert node.client().blob("app", digest_of(content)).body == content
+    assert cloud.digests() == {digest_of(content)}
 
 
 def test_a_moved_tag_is_seen_elsewhere(clients: list[Client], name: str) -> None:
