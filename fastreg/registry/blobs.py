@@ -47,20 +47,12 @@ class Blobs:
         key = paths.blob_data(content)
         return Blob(size, self._store.driver, key, self._unknown(digest))
 
-    def size(self, digest: Digest) -> int:
-        """Return the blob's bytes. Raises BlobUnknown."""
-        return self.find(digest).size
-
     def has(self, digest: Digest) -> bool:
         try:
             self._content(digest)
         except BlobUnknown:
             return False
         return True
-
-    def open(self, digest: Digest, offset: int = 0, length: int | None = None) -> Readable:
-        """Open the blob, or a range of it. Raises BlobUnknown."""
-        return self.find(digest).open(offset, length)
 
     def prefetch(self, digest: Digest) -> None:
         """Bring the content nearer, where the driver can. Returns at once."""

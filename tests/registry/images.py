@@ -62,7 +62,7 @@ def push_blob(repository: Repository, content: bytes, algorithm: str = "sha256")
 
 
 def read_blob(repository: Repository, digest: Digest) -> bytes:
-    with repository.blobs.open(digest) as readable:
+    with repository.blobs.find(digest).open() as readable:
         return b"".join(iter(lambda: readable.read(1 << 16), b""))
 
 

@@ -19,13 +19,13 @@ DIGEST = Digest.of(CONTENT)
 @pytest.mark.parametrize("content", [b"", b"\0", b"x" * 70_000])
 def test_a_pushed_blob_is_read_back(repository: Repository, algorithm: str, content: bytes) -> None:
     digest = push_blob(repository, content, algorithm)
-    assert repository.blobs.size(digest) == len(content)
+    assert repository.blobs.find(digest).size == len(content)
     assert read_blob(repository, digest) == content
 
 
 def test_a_range_of_a_blob_is_read(repository: Repository) -> None:
     push_blob(repository, CONTENT)
-    with repository.blobs.open(DIGEST, 5, 3) as readable:
+    with repository.blobs.find(DIGEST).open(5, 3) as readable:
         assert readable.read(100) == CONTENT[5:8]
         assert readable.size == len(CONTENT)
 
@@ -35,7 +35,7 @@ def test_a_blob_of_one_repository_is_unknown_in_another(registry: Registry) -> N
     other = registry.repository("other")
     assert not other.blobs.has(DIGEST)
     with pytest.raises(BlobUnknown):
-        other.blobs.open(DIGEST)
+        other.blobs.find(DIGEST).open()
 
 
 def test_a_mount_grants_a_blob_only_when_its_source_has_it(registry: Registry) -> None:
@@ -72,7 +72,7 @@ def test_a_blob_or_link_that_a_crash_left_empty_is_absent_until_pushed_again(
     driver.put(lost, b"")
     assert not repository.blobs.has(DIGEST)
     with pytest.raises(BlobUnknown):
-        repository.blobs.open(DIGEST)
+        repository.blobs.find(DIGEST).open()
     push_blob(repository, CONTENT)
     assert read_blob(repository, DIGEST) == CONTENT
 
@@ -98,7 +98,7 @@ def test_a_blob_that_goes_away_between_question_and_answer_is_unknown(
 
     driver.before = collect_garbage
     with pytest.raises(BlobUnknown):
-        repository.blobs.open(DIGEST)
+        repository.blobs.find(DIGEST).open()
 
 
 def test_holders_are_the_repositories_that_have_the_blob(
@@ -126,7 +126,7 @@ def test_a_blob_is_found_where_its_link_says(repository: Repository, driver: Hoo
     push_blob(repository, CONTENT)
     other = Digest.of(CONTENT, "sha512")
     driver.put(paths.layer_link(NAME, other), str(DIGEST).encode())
-    assert repository.blobs.size(other) == len(CONTENT)
+    assert repository.blobs.find(other).size == len(CONTENT)
     assert read_blob(repository, other) == CONTENT
 
 

@@ -33,7 +33,7 @@ def test_a_running_digest_goes_on_without_reading_the_bytes_again(
     repository.uploads.append(upload_id, Body(CONTENT[100:300]), start=100)
     assert states_of(driver, upload_id) == ["100", "300"]
     repository.uploads.finish(upload_id, Body(CONTENT[300:]), DIGEST, start=300)
-    assert repository.blobs.size(DIGEST) == len(CONTENT)
+    assert repository.blobs.find(DIGEST).size == len(CONTENT)
 
 
 def test_the_state_is_saved_on_the_way_so_that_a_kill_leaves_little_to_hash(

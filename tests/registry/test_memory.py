@@ -38,8 +38,8 @@ def test_a_large_blob_goes_in_and_out_in_little_memory(repository: Repository) -
     with _bounded_memory():
         repository.uploads.append(upload_id, Endless(SIZE), start=0)
         repository.uploads.finish(upload_id, Endless(0), digest, start=SIZE)
-    assert repository.blobs.size(digest) == SIZE
-    with _bounded_memory(), repository.blobs.open(digest) as readable:
+    assert repository.blobs.find(digest).size == SIZE
+    with _bounded_memory(), repository.blobs.find(digest).open() as readable:
         assert sum(len(data) for data in iter(lambda: readable.read(1 << 20), b"")) == SIZE
     repository.blobs.delete(digest)
 
@@ -54,4 +54,4 @@ def test_hashing_a_session_again_takes_little_memory(
     with _bounded_memory():
         repository.uploads.append(upload_id, Endless(size), start=0)
         repository.uploads.finish(upload_id, Endless(0), digest, start=size)
-    assert repository.blobs.size(digest) == size
+    assert repository.blobs.find(digest).size == size
