@@ -165,6 +165,18 @@ def test_a_moved_tag_is_seen_elsewhere(clients: list[Client], name: str) -> None
         wait_until_all(clients, f"/v2/{name}/manifests/latest", is_it)
 
 
+def test_without_a_time_to_revalidate_a_change_elsewhere_is_seen_at_once(
+    start_node: StartNode,
+) -> None:
+    settings = SETTINGS | {"storage.cache.revalidate": "0s", "http.workers": "2"}
+    clients = [start_node(settings, path=f"cache-{number}").client() for number in range(2)]
+    for number in range(6):
+        manifest = push_manifest(clients[number % 2], "app", "latest", number)
+        assert clients[1 - number % 2].manifest("app", "latest").body == manifest
+        clients[number % 2].request("DELETE", "/v2/app/manifests/latest").expect(202)
+        assert clients[1 - number % 2].manifest("app", "latest").status == 404
+
+
 def test_a_deleted_tag_and_manifest_are_gone_elsewhere(clients: list[Client], name: str) -> None:
     manifest = push_manifest(clients[0], name, "latest", 0)
     for client in clients:
