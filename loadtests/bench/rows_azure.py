@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -37,8 +38,8 @@ class ColdPull:
 def cold(bench: Bench) -> list[Line]:
     nodes = bench.scale.nodes
     with contextlib.closing(Body(bench.scale.cold_blocks)) as body:
-        for distance, where in ((AWAY, "away"), (HERE, "here")):
-            measure_cold(bench, body, distance, f"cold, {where}")
+        measure_cold(bench, body, AWAY, "cold, away", bench.rounds)
+        measure_cold(bench, body, HERE, "cold, here", math.ceil(bench.rounds / 2))
         work = f"{nodes} nodes pull {body.size / MIB:,.0f} MiB, cold"
         sent = [value / body.size for value in bench.raw[f"cold, away: {nodes}, sent bytes"]]
     last = ratios(bench.raw[f"cold, away: {nodes}, s"], bench.raw["cold, away: 1, s"])
@@ -55,14 +56,14 @@ def cold(bench: Bench) -> list[Line]:
     ]
 
 
-def measure_cold(bench: Bench, body: Body, distance: Distance, prefix: str) -> None:
+def measure_cold(bench: Bench, body: Body, distance: Distance, prefix: str, rounds: int) -> None:
     with (
         bench.account(distance) as account,
         bench.serving(FASTREG, workers=2, account=account) as [server],
     ):
         for _ in range(bench.scale.cold_warm_ups):
             pull_cold(account, server, body, 2)
-        for _ in range(bench.rounds):
+        for _ in range(rounds):
             for nodes in (1, bench.scale.nodes):
                 note_cold(bench, f"{prefix}: {nodes}", pull_cold(account, server, body, nodes))
 
@@ -124,7 +125,7 @@ def warm(bench: Bench) -> list[Line]:
         "manifest GET by tag": Request("GET", by_tag, manifest.size, 64),
         "manifest HEAD by digest": Request("HEAD", by_digest, manifest.size, 64),
     }
-    for size, connections in ((4 * KIB, 64), (MIB, 16), (bench.scale.big_blob_bytes, 8)):
+    for size, connections in ((4 * KIB, 64), (MIB, 16), (bench.scale.big_blob_bytes, 2)):
         name = f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
         works[f"blob GET {name}"] = blob_request(bench.store.blob(size), connections)
     with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 from loadtests.bench.accounts import AWAY, HERE, Account, Distance
@@ -21,8 +22,8 @@ MANNERS: dict[str, Push] = {"as docker does": push_streamed, "whole": push_whole
 def speed(bench: Bench) -> list[Line]:
     with contextlib.closing(Body(bench.scale.azure_push_blocks)) as body:
         work = f"push {body.size / MIB:,.0f} MiB to Azure"
-        for distance, where in ((HERE, "here"), (AWAY, "away")):
-            measure(bench, f"{work} {where}", distance, body)
+        measure(bench, f"{work} away", AWAY, body, bench.rounds)
+        measure(bench, f"{work} here", HERE, body, math.ceil(bench.rounds / 2))
     peer = f"{REFERENCE} on Azure" if bench.azure_reference else "appends alone"
     return [line_of(bench, work, manner, peer) for manner in MANNERS]
 
@@ -48,12 +49,12 @@ def describe(bench: Bench, work: str, manner: str, name: str) -> str:
     )
 
 
-def measure(bench: Bench, work: str, distance: Distance, body: Body) -> None:
+def measure(bench: Bench, work: str, distance: Distance, body: Body, rounds: int) -> None:
     names = (FASTREG, REFERENCE) if bench.azure_reference else (FASTREG,)
     with bench.account(distance) as account, bench.serving(*names, account=account) as servers:
         for server in servers:
             push(server, push_streamed, body)
-        for _, server in bench.turns(servers):
+        for _, server in bench.turns(servers, rounds):
             for manner, how in MANNERS.items():
                 cpu = account.cpu()
                 pushed = push(server, how, body)
