@@ -134,6 +134,7 @@ class Uploads:
         actual = session.digest(digest.algorithm)
         if actual != digest and resumed:
             # A stored state may be wrong; the bytes decide before they are deleted.
+            session.writer.sync()
             actual = self._hash_all(upload_id, digest.algorithm)
         if actual != digest:
             size = session.writer.size

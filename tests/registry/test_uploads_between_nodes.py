@@ -76,6 +76,17 @@ def test_the_hash_goes_on_without_reading_the_bytes_again(
     ]
 
 
+def test_a_wrong_hash_state_does_not_cost_the_upload(uploads: list[Uploads], cloud: Cloud) -> None:
+    upload_id = uploads[0].start()
+    uploads[0].append(upload_id, body(CONTENT[:MIB]), start=0)
+    wrong = Sha256()
+    wrong.update(bytes(MIB))
+    state = paths.hash_state(NAME, upload_id, "sha256", MIB)
+    cloud.container.upload_blob(state, wrong.export_state(), overwrite=True)
+    uploads[1].finish(upload_id, body(CONTENT[MIB:]), DIGEST, start=MIB)
+    assert cloud.read(paths.blob_data(DIGEST)) == CONTENT
+
+
 def test_what_a_machine_committed_before_it_died_is_gone_on_with(
     uploads: list[Uploads], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
