@@ -29,7 +29,7 @@ _CONNECTIONS: Final = 96
 """Kept open: as many as wait for Azure at once, and those of transfers."""
 _CONNECT_TIMEOUT_S: Final = 10
 _SENT_BYTES: Final = 256 << 10
-"""Of a body that is a file, at once."""
+"""Of a body at once: the timeout is for each piece."""
 
 
 class Unreachable(AzureError):
@@ -68,7 +68,7 @@ class Transport(HttpTransport[HttpRequest, HttpResponse]):
                 request.method,
                 request.url,
                 redirect=False,
-                body=request.content,
+                body=_in_pieces(request),
                 headers=request.headers,
                 preload_content=False,
                 decode_content=False,
@@ -208,6 +208,14 @@ class Download:
 
     def __iter__(self) -> Iterator[bytes]:
         yield self.response.read()
+
+
+def _in_pieces(request: HttpRequest) -> Any:
+    """Return a block's bytes one piece after the other; any other body as it is."""
+    body = request.content
+    if not isinstance(body, memoryview) or "Content-Length" not in request.headers:
+        return body
+    return (body[at : at + _SENT_BYTES] for at in range(0, len(body), _SENT_BYTES))
 
 
 def _reason(host: str, error: HTTPError) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -141,3 +143,30 @@ def test_a_proxy_is_not_asked_for_what_is_excepted(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Transport(server.url, verify_tls=True, timeout_s=20) as transport:
         assert transport.send(HttpRequest("GET", f"{server.url}/a")).read() == BODY
+
+
+def test_a_body_may_take_longer_than_the_timeout_while_it_moves_on() -> None:
+    size, steps = 24 << 20, 24
+    sent = memoryview(bytes(size))
+    taken = []
+
+    def take_slowly(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as stream:
+            while stream.readline().strip():
+                pass
+            for _ in range(steps):
+                taken.append(len(stream.read(size // steps)))
+                time.sleep(0.1)
+            connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=take_slowly, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with Transport(url, verify_tls=True, timeout_s=1) as transport:
+            head = {"Content-Length": str(size)}
+            answer = transport.send(HttpRequest("PUT", url, content=sent, headers=head))
+        thread.join()
+    assert answer.status_code == 201
+    assert sum(taken) == size
