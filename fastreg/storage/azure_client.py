@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -93,7 +92,6 @@ class Connection(AbstractContextManager["Connection"]):
         self._service = _connect(settings, min(patience_s, _TIMEOUT_S))
         self._delegation: tuple[UserDelegationKey, datetime] | None = None
         self._root: str | None = None
-        self._lock = threading.Lock()
         self.container = self._service.get_container_client(settings.container)
         self.retries = Retries(settings.max_retries, settings.retry_delay_s, patience_s)
 
@@ -162,14 +160,6 @@ class Connection(AbstractContextManager["Connection"]):
         )
         return f"{blob.url}?{signature}"
 
-    def source_url(self, key: str, lifetime_s: int) -> str:
-        """Return a URL that the account itself can copy the object from, for that long."""
-        if self._settings.credentials == "shared_key":
-            # The key that signs the request opens whatever the account has. Azurite reads a
-            # source with a signature of its own from end to end, to see whether it may.
-            return str(self.blob(key).url)
-        return self.signed_url(key, lifetime_s) or str(self.blob(key).url)
-
     def _signing(self) -> dict[str, Any] | None:
         if self._settings.credentials == "shared_key" or self._settings.connection_string:
             key = getattr(self._service.credential, "account_key", None)
@@ -177,14 +167,14 @@ class Connection(AbstractContextManager["Connection"]):
         return {"user_delegation_key": self._delegation_key()}
 
     def _delegation_key(self) -> UserDelegationKey:
-        """Return the key that signs on behalf of the credentials; asked for once in days."""
-        with self._lock:
-            now = datetime.now(UTC)
-            if self._delegation is None or self._delegation[1] < now + _KEY_REST:
-                ends = now + _KEY_LIFETIME
-                ask = self._service.get_user_delegation_key
-                self._delegation = self.retries.call("", ask, now - _SKEW, ends), ends
-            return self._delegation[0]
+        """Return the key that signs on behalf of the credentials; asked for once in days.
+        Nobody waits for another's question here either."""
+        known, now = self._delegation, datetime.now(UTC)
+        if known is None or known[1] < now + _KEY_REST:
+            ends = now + _KEY_LIFETIME
+            ask = self._service.get_user_delegation_key
+            known = self._delegation = self.retries.call("", ask, now - _SKEW, ends), ends
+        return known[0]
 
 
 def condition(version: str | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ written, which its metadata say, or else has the same bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 from azure.core import MatchConditions
@@ -23,8 +22,6 @@ VERIFIED: Final = {"verified": "fastreg"}
 """The metadata of a blob whose bytes were verified before they got its name."""
 _ATTEMPTS: Final = 5
 """Each is lost only to somebody who changed the destination meanwhile."""
-_URL_LIFETIME_S: Final = 3_600
-"""Azure asks for the source's signature when the copy begins."""
 _PATIENCE_S: Final = 600
 _SLOWEST_BYTES_S: Final = 4 << 20
 _FIRST_POLL_S: Final = 0.02
@@ -40,6 +37,29 @@ def properties_of(connection: Connection, key: str) -> BlobProperties | None:
         return None
 
 
+def settled(connection: Connection, key: str, size: int) -> BlobProperties | None:
+    """Return what is under the key once no copy to it is under way, however long that of
+    `size` bytes takes; one that does not come to an end is ended."""
+    deadline = time.monotonic() + _PATIENCE_S + size / _SLOWEST_BYTES_S
+    pause_s = _FIRST_POLL_S
+    while (there := properties_of(connection, key)) is not None and there.copy.status == "pending":
+        if time.monotonic() > deadline:
+            abort = connection.blob(key).abort_copy
+            connection.retries.call(key, abort, str(there.copy.id))
+            return properties_of(connection, key)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LAST_POLL_S)
+    return there
+
+
+def is_whole(there: BlobProperties, size: int) -> bool:
+    return there.size == size and there.copy.status in ("success", None)
+
+
+def is_verified(there: BlobProperties) -> bool:
+    return VERIFIED.items() <= (there.metadata or {}).items()
+
+
 class Copy:
     """The copy of what `source` is in its version `version`, `size` bytes, to `destination`.
     To be run where blocking is allowed."""
@@ -51,7 +71,6 @@ class Copy:
         version: str,
         size: int,
         destination: str,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -59,7 +78,6 @@ class Copy:
         self._size = size
         self._destination = destination
         self._blob = connection.blob(destination)
-        self._sleep = sleep
 
     def run(self) -> None:
         """Return once the bytes are at the destination. Raises Busy when the source is not
@@ -80,11 +98,12 @@ class Copy:
         raise Busy(self._destination, "others are changing it")
 
     def _copy_over(self, there: BlobProperties | None) -> None:
-        """Copy to the destination if it is still what is `there`, else raise Conflict."""
+        """Copy to the destination if it is still what is `there`, else raise Conflict. Within
+        an account, who may ask for the copy may read its source: the URL needs no signature."""
         self._connection.retries.call(
             self._source,
             self._blob.start_copy_from_url,
-            self._connection.source_url(self._source, _URL_LIFETIME_S),
+            str(self._connection.blob(self._source).url),
             metadata=VERIFIED,
             source_etag=self._version,
             source_match_condition=MatchConditions.IfNotModified,
@@ -93,37 +112,18 @@ class Copy:
         copied = self._settled()
         if copied is None:
             raise StorageError(self._destination, "vanished while it was copied")
-        if not self._is_whole(copied):
+        if not is_whole(copied, self._size):
             self._delete(copied)
             reason = copied.copy.status_description or f"{copied.size} of {self._size} bytes came"
             raise StorageError(self._destination, f"Azure could not copy it: {reason}")
 
     def _settled(self) -> BlobProperties | None:
-        """Return what is at the destination once no copy to it is under way, however long
-        it takes; one that does not come to an end is ended."""
-        deadline = time.monotonic() + _PATIENCE_S + self._size / _SLOWEST_BYTES_S
-        pause_s = _FIRST_POLL_S
-        while (there := self._look()) is not None and there.copy.status == "pending":
-            if time.monotonic() > deadline:
-                self._connection.retries.call(
-                    self._destination, self._blob.abort_copy, str(there.copy.id)
-                )
-                return self._look()
-            self._sleep(pause_s)
-            pause_s = min(2 * pause_s, _LAST_POLL_S)
-        return there
-
-    def _look(self) -> BlobProperties | None:
-        return properties_of(self._connection, self._destination)
-
-    def _is_whole(self, there: BlobProperties) -> bool:
-        return there.size == self._size and there.copy.status in ("success", None)
+        return settled(self._connection, self._destination, self._size)
 
     def _is_right(self, there: BlobProperties) -> bool:
-        if not self._is_whole(there):
+        if not is_whole(there, self._size):
             return False
-        is_verified = VERIFIED.items() <= (there.metadata or {}).items()
-        return is_verified or all(
+        return is_verified(there) or all(
             self._read(self._source, offset) == self._read(self._destination, offset)
             for offset in range(0, self._size, _COMPARED_BYTES)
         )

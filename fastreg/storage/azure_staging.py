@@ -160,6 +160,8 @@ class Staging:
         blob = self._connection.blob(self.key)
         if size < FIRST_BLOCK_BYTES:
             self._fill_in()
+            if self.is_foreign:
+                self.delete_foreign()
             whole = bytes(self.window.view(0, size))
             change = partial(blob.upload_blob, whole, overwrite=True)
         else:
@@ -167,6 +169,19 @@ class Staging:
             change = partial(blob.commit_block_list, [BlobBlock(name) for name in names])
         self._change(partial(change, **condition(self.version)), metadata)
         self.stored, self.is_foreign = size, False
+
+    def delete_foreign(self) -> None:
+        """Delete what is stored: Azure lets no blob replace one of another type. Raises Busy
+        when it is not the version any more."""
+        blob = self._connection.blob(self.key)
+        delete = partial(blob.delete_blob, "include", **condition(self.version))
+        try:
+            self._connection.retries.change(
+                self.key, delete, lambda refusal: isinstance(refusal, NotFound)
+            )
+        except Conflict as conflict:
+            raise Busy(self.key, "another program is writing it") from conflict
+        self.version = ABSENT
 
     def _change(self, change: partial[dict[str, Any]], metadata: dict[str, str]) -> None:
         mark = secrets.token_hex(8)

@@ -12,21 +12,33 @@ the commit; then nothing has to be copied, and nothing is kept until then.
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import Final
 
+from azure.storage.blob import BlobProperties
+
 from fastreg.storage.azure_blocks import FIRST_BLOCK_BYTES, block_at
-from fastreg.storage.azure_client import Connection, condition
-from fastreg.storage.azure_copy import VERIFIED, Copy, delete_unchanged, properties_of
+from fastreg.storage.azure_client import Connection
+from fastreg.storage.azure_copy import (
+    VERIFIED,
+    Copy,
+    delete_unchanged,
+    is_verified,
+    is_whole,
+    properties_of,
+    settled,
+)
+from fastreg.storage.azure_errors import code_of
 from fastreg.storage.azure_reader import first_range
 from fastreg.storage.azure_staging import Staging
 from fastreg.storage.azure_transfers import Transfers
-from fastreg.storage.base import OffLoop, Writer, run_inline
+from fastreg.storage.base import ABSENT, OffLoop, Writer, run_inline
 from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
 from fastreg.storage.local_errors import DiskErrors
 
 _READ_BYTES: Final = 4 << 20
+_ATTEMPTS: Final = 5
+"""Each is lost only to somebody who changed the destination meanwhile."""
 
 
 class AzureWriter(Writer):
@@ -123,9 +135,7 @@ class AzureWriter(Writer):
     def _commit(self, final_key: str) -> None:
         with self._lock:
             staging = self._staging
-            if staging.key == final_key:
-                self._store(VERIFIED)
-            else:
+            if staging.key != final_key or not self._reach():
                 self._store()
                 assert staging.version is not None  # of what was just stored
                 copy = Copy(self._connection, self._key, staging.version, self.size, final_key)
@@ -155,8 +165,8 @@ class AzureWriter(Writer):
             if deletes and self._version is not None:
                 delete_unchanged(self._connection, self._key, self._version)
 
-    def _store(self, metadata: dict[str, str] | None = None) -> None:
-        """Make what is written the object that is staged for; a failure keeps what it can."""
+    def _store(self) -> None:
+        """Make what is written the object; a failure keeps what it can."""
         staging = self._staging
         if staging.version is not None and self.size == staging.stored:
             return
@@ -165,34 +175,72 @@ class AzureWriter(Writer):
             staging.stage_rest(self.size)
         except StorageError:
             self._cut(max(staging.sound, staging.stored))
-            if self.keeps_bytes and self.size > staging.stored:
-                self._publish(None)
+            if self.size > staging.stored:
+                self._publish()
             raise
-        self._publish(metadata)
+        self._publish()
 
-    def _publish(self, metadata: dict[str, str] | None) -> None:
+    def _publish(self) -> None:
         staging = self._staging
-        size = self.size
         try:
-            staging.publish(size, metadata or {})
-        except StorageError as error:
-            if isinstance(error, Conflict) and self._is_settled(size):
-                return
+            staging.publish(self.size, {})
+        except Conflict as conflict:
+            if properties_of(self._connection, self._key) is None:
+                self._cut(0)
+                raise NotFound(self._key, "deleted while it was written") from conflict
             self._cut(staging.stored)
-            if isinstance(error, Conflict):
-                raise Busy(self._key, "another writer was faster") from error
+            raise Busy(self._key, "another writer was faster") from conflict
+        except StorageError:
+            self._cut(staging.stored)
             raise
 
-    def _is_settled(self, size: int) -> bool:
-        """Whether another writer has brought the same bytes to the destination. Raises
-        NotFound when the key was deleted."""
-        there = properties_of(self._connection, self._staging.key)
-        if self._staging.key != self._key:
-            return there is not None and there.size == size
-        if there is None:
+    def _reach(self) -> bool:
+        """Make the bytes the destination, unless they are that already: whoever reads it
+        goes on. Return False where only a copy can get there; a failure keeps nothing."""
+        try:
+            self._staging.stage_rest(self.size)
+            return self._publish_blob()
+        except StorageError:
             self._cut(0)
-            raise NotFound(self._key, "deleted while it was written")
-        return False
+            raise
+
+    def _publish_blob(self) -> bool:
+        staging = self._staging
+        staging.version = ABSENT
+        for _ in range(_ATTEMPTS):
+            try:
+                staging.publish(self.size, VERIFIED)
+                return True
+            except StorageError as refusal:
+                there = self._in_the_way(refusal)
+            if there is None:
+                return True
+            if there.blob_type != "BlockBlob" and self.size < FIRST_BLOCK_BYTES:
+                self._stay_at_key()
+                return False
+            staging.version = str(there.etag)
+        raise Busy(staging.key, "others are changing it")
+
+    def _in_the_way(self, refusal: StorageError) -> BlobProperties | None:
+        """Return what is wrong at the destination, None where it is right."""
+        code = code_of(refusal.__cause__)
+        if not isinstance(refusal, (Conflict, Busy)) and code != "InvalidBlobType":
+            raise refusal
+        staging = self._staging
+        there = settled(self._connection, staging.key, self.size)
+        are_lost = code == "InvalidBlockList"
+        if there is None:
+            raise Busy(staging.key, "another writer was faster") from refusal
+        # Whoever takes the blocks of others away has brought the blob.
+        if is_whole(there, self.size) and (are_lost or is_verified(there)):
+            return None
+        if are_lost or there.etag == staging.version:
+            raise Busy(staging.key, "another writer was faster") from refusal
+        return there
+
+    def _stay_at_key(self) -> None:
+        """Stage for the key: to a blob of another type only a whole one can be copied."""
+        self._staging.key, self._staging.version = self._key, self._opened
 
     def _cut(self, size: int) -> None:
         self._staging.cut(size)
@@ -206,8 +254,7 @@ class AzureWriter(Writer):
         if staging.key != self._key:
             there = properties_of(self._connection, staging.key)
             if there is not None and there.blob_type != "BlockBlob":
-                # Only a whole blob could replace one of another type.
-                staging.key, staging.version = self._key, self._opened
+                self._stay_at_key()
         elif staging.is_foreign:
             self._rewrite()
         self._is_prepared = True
@@ -227,16 +274,6 @@ class AzureWriter(Writer):
                 writer.write(data)
             writer.sync()
             # A copy cannot change the type. Between these two the object is not there.
-            self._delete_foreign()
+            staging.delete_foreign()
             writer.commit(self._key)
         staging.look()
-
-    def _delete_foreign(self) -> None:
-        blob = self._connection.blob(self._key)
-        delete = partial(blob.delete_blob, "include", **condition(self._version))
-        try:
-            self._connection.retries.change(
-                self._key, delete, lambda refusal: isinstance(refusal, NotFound)
-            )
-        except Conflict as conflict:
-            raise Busy(self._key, "another program is writing it") from conflict

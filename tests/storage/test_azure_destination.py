@@ -114,6 +114,50 @@ def test_a_blob_that_the_reference_registry_copied_there_is_replaced_if_wrong(
     assert cloud.keys == [FINAL]
 
 
+@pytest.mark.parametrize("content", [SMALL, CONTENT])
+def test_a_blob_that_is_right_is_read_on_while_it_is_pushed_again(
+    azure: AzureDriver, cloud: Cloud, content: bytes
+) -> None:
+    for session in ("u/1/data", "u/2/data"):
+        with azure.writer(session, append=False, destination=FINAL) as writer:
+            writer.write(content)
+            if cloud.has(FINAL):
+                reader = azure.open(FINAL)
+            writer.commit(FINAL)
+    with reader:
+        assert b"".join(iter(lambda: reader.read(1 << 20), b"")) == content
+    assert cloud.keys == [FINAL]
+
+
+def test_a_small_blob_is_put_where_azure_replaces_no_blob_of_another_type(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    blob = cloud.container.get_blob_client(FINAL)
+    blob.create_append_blob()
+    blob.append_block(b"wrong")
+    cloud.proxy.inject("put", faults.refuse(409, "InvalidBlobType"), key=FINAL)
+    with azure.writer(DATA, append=False, destination=FINAL) as writer:
+        writer.write(SMALL)
+        writer.commit(FINAL)
+    assert cloud.read(FINAL) == SMALL
+    assert cloud.keys == [FINAL]
+
+
+def test_a_copy_to_the_destination_is_waited_for_by_who_stages_there(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    for session in ("u/1/data", "u/2/data"):
+        with azure.writer(session, append=False, destination=FINAL) as writer:
+            writer.write(CONTENT)
+            if cloud.has(FINAL):
+                cloud.proxy.inject("commit", faults.refuse(409, "PendingCopyOperation"))
+                pending = faults.with_headers(x_ms_copy_status="pending")
+                rule = cloud.proxy.inject("head", pending, times=3, key=FINAL)
+            writer.commit(FINAL)
+    assert rule.is_done
+    assert cloud.read(FINAL) == CONTENT
+
+
 @pytest.mark.parametrize("end", ["abort", "close"])
 def test_a_push_that_ends_early_leaves_nothing(azure: AzureDriver, cloud: Cloud, end: str) -> None:
     writer = azure.writer(DATA, append=False, destination=FINAL)

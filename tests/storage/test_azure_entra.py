@@ -13,6 +13,7 @@ import azure.identity
 import pytest
 from azure.core.credentials import AccessTokenInfo
 from azure.core.exceptions import ClientAuthenticationError
+from azure.storage.blob import BlobServiceClient
 
 from fastreg.storage.azure import AzureDriver
 from fastreg.storage.azure_client import AzureSettings, prepare
@@ -94,6 +95,18 @@ def test_tokens_open_the_container(settings: AzureSettings, entra: Entra) -> Non
     driver.delete("a/b")
     assert set(entra.asked) == {"https://storage.azure.com/.default"}
     assert len(entra.asked) == 2  # the start's, and the driver's for all it does
+
+
+def test_tokens_copy_within_the_account_without_a_signature(
+    settings: AzureSettings, entra: Entra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(settings)
+    driver = AzureDriver(settings)
+    monkeypatch.setattr(BlobServiceClient, "get_user_delegation_key", None)
+    with driver.writer("u/data", append=False) as writer:
+        writer.write(b"0123456789")
+        writer.commit("a/b")
+    assert driver.get("a/b", 10) == b"0123456789"
 
 
 def test_a_key_of_the_account_signs_for_the_tokens_owner(

@@ -1,5 +1,6 @@
 """URLs that anyone can read an object by, for some time."""
 
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -87,8 +88,12 @@ class Delegation:
 
     def __init__(self) -> None:
         self.asked: list[timedelta] = []
+        self.ask = self._give
 
     def __call__(self, service: object, start: datetime, end: datetime) -> UserDelegationKey:
+        return self.ask(start, end)
+
+    def _give(self, start: datetime, end: datetime) -> UserDelegationKey:
         assert start < datetime.now(UTC)
         self.asked.append(end - datetime.now(UTC))
         key = UserDelegationKey()
@@ -144,6 +149,28 @@ def test_a_key_that_ends_soon_is_replaced(
     assert signed(entra, "a")
     assert signed(entra, "a")
     assert len(delegation.asked) == 2
+
+
+def test_nobody_waits_for_the_key_that_another_asks_for(
+    entra: AzureDriver, delegation: Delegation
+) -> None:
+    entered, gate = threading.Event(), threading.Event()
+    ask = delegation.ask
+
+    def slow(start: datetime, end: datetime) -> UserDelegationKey:
+        if not entered.is_set():
+            entered.set()
+            gate.wait(60)
+        return ask(start, end)
+
+    delegation.ask = slow
+    other = threading.Thread(target=signed, args=(entra, "a"))
+    other.start()
+    assert entered.wait(60)
+    assert signed(entra, "b")
+    assert other.is_alive()
+    gate.set()
+    other.join()
 
 
 @pytest.mark.parametrize(
