@@ -325,6 +325,7 @@ def test_a_file_that_takes_no_more_is_an_error_of_the_store(azure: AzureDriver) 
 
 
 def test_windows_are_given_back_however_a_writer_ends(azure: AzureDriver) -> None:
+    gc.collect()  # windows that failures of earlier tests still hold
     before = len(open_memfds())
     for end in ("commit", "abort", "close"):
         writer = azure.writer(DATA, append=False, destination=FINAL)
@@ -336,4 +337,4 @@ def test_windows_are_given_back_however_a_writer_ends(azure: AzureDriver) -> Non
             getattr(writer, end)()
         del writer
         gc.collect()  # what failed in passing and was tried again is held by its traceback
-        assert len(open_memfds()) == before
+        assert len(open_memfds()) <= before
