@@ -243,16 +243,11 @@ class Cache:
         try:
             origin = find()
             if origin is not None and (descriptor := self._open(origin, 0)):
-                self._await_fill(origin, descriptor)
+                descriptor.close()
+                while origin.name in self._running:
+                    self._sleep(0.05)
         except (StorageError, OSError) as error:
             self._complain("content not prefetched", error)
-
-    def _await_fill(self, origin: Origin, descriptor: Descriptor) -> None:
-        try:
-            while origin.name in self._running:
-                self._sleep(0.05)
-        finally:
-            descriptor.close()
 
     def _complain(self, event: str, error: Exception, **fields: str) -> None:
         """Log a failure, once a minute for each kind."""
