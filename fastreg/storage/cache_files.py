@@ -32,6 +32,8 @@ DIRECTORY_MODE: Final = 0o700
 GROWING: Final = 0o600
 VERIFIED: Final = 0o400
 WRONG: Final = 0
+NOT_PROMISED: Final = 1
+"""The length of a filler's lock before it was promised room."""
 _FLOCK: Final = "hhqqi0q"
 """`struct flock` of Linux: type, whence, start, length, pid."""
 _NAME: Final = re.compile(r"[a-z0-9]+/([0-9a-f]{2})/\1[0-9a-f]{62,}(?:\.partial)?\Z")
@@ -152,7 +154,7 @@ class CacheFiles:
         if descriptor is None:
             return None
         try:
-            fill_up_to(descriptor.number, 1)
+            fill_up_to(descriptor.number, NOT_PROMISED)
             if is_linked(descriptor.number, self.partial(name)):  # not complete since
                 return descriptor
         except BlockingIOError:

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fastreg.storage.base import OffLoop, Readable, Segment
-from fastreg.storage.cache_files import CacheFiles, is_verified, is_wrong
+from fastreg.storage.cache_files import (
+    NOT_PROMISED,
+    CacheFiles,
+    filling_size,
+    is_verified,
+    is_wrong,
+)
 from fastreg.storage.cache_room import Room
 from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import StorageError
@@ -189,6 +195,8 @@ class GrowingReadable(Readable):
         self._filling = filling
         self._off_loop = off_loop
         self._rest: Readable | None = None
+        self._is_filled = False
+        """A filler was seen that has room for all of it."""
         self.size = origin.size
         self.offset = self._position = min(offset, self.size)
         left = self.size - self.offset
@@ -206,7 +214,10 @@ class GrowingReadable(Readable):
             return self.size
         if is_wrong(status):
             raise StorageError(self._origin.key, "what came is not what its name says")
-        return min(status.st_size, self.size - 1)
+        if status.st_size and not self._is_filled:
+            # Nobody may ever verify what an earlier filler left, where there is no room.
+            self._is_filled = (filling_size(fd) or 0) > NOT_PROMISED
+        return min(status.st_size, self.size - 1) if self._is_filled else 0
 
     def _wait(self) -> int:
         """Return how many bytes are there at the position, once there are any; 0 where they

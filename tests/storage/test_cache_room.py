@@ -167,6 +167,17 @@ def test_a_blob_too_large_beside_what_is_being_read_evicts_nothing(make: Make) -
     assert [caching.file(key).exists() for key, _ in (small, used, large)] == [True, True, False]
 
 
+def test_what_a_filler_left_is_given_to_nobody_where_it_cannot_be_verified(make: Make) -> None:
+    caching = make(max_size=5 * MIB + 512 * KIB)
+    used, left = caching.put(5 * MIB, 1), caching.put(4 * MIB, 2)
+    read_and_settle(caching, used[0])
+    caching.partial(left[0]).parent.mkdir(parents=True, exist_ok=True)
+    caching.partial(left[0]).write_bytes(b"damage" + left[1][6 : 3 * MIB])
+    with caching.driver.open(used[0]):
+        assert read_and_settle(caching, left[0]) == left[1]
+    assert not caching.file(left[0]).exists()
+
+
 def test_a_growing_file_that_nobody_wants_is_evicted(make: Make) -> None:
     caching = make(max_size=4 * MIB)
     left, wanted = caching.put(3 * MIB, 1), caching.put(3 * MIB, 2)
