@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from fastreg.storage.azure_client import AzureSettings, Connection, condition
 from fastreg.storage.azure_errors import code_of
-from fastreg.storage.azure_listing import Page, in_order, is_folder, names_of
-from fastreg.storage.azure_reader import AzureReadable, first_range
+from fastreg.storage.azure_listing import Page, in_order, names_of
+from fastreg.storage.azure_reader import AzureReadable, check_there, first_range
 from fastreg.storage.azure_transfers import Transfers, is_transfer
 from fastreg.storage.azure_writer import AzureWriter
 from fastreg.storage.base import ABSENT, Driver, OffLoop, Stat, check_key, run_inline
@@ -59,8 +59,7 @@ class AzureDriver(Driver):
     def _stat(self, key: str) -> Stat:
         blob = self._connection.blob(key)
         properties = self._connection.retries.call(key, blob.get_blob_properties)
-        if is_folder(properties):
-            raise NotFound(key)
+        check_there(key, properties)
         modified = properties.last_modified.timestamp()
         return Stat(size=properties.size, modified=modified, version=str(properties.etag))
 

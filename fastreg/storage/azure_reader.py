@@ -10,7 +10,7 @@ from typing import Final
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobClient
+from azure.storage.blob import BlobClient, BlobProperties
 
 from fastreg.storage.azure_client import Connection
 from fastreg.storage.azure_listing import is_folder
@@ -26,6 +26,12 @@ _LEAST_AHEAD: Final = 2
 _UNSATISFIABLE: Final = 416
 
 
+def check_there(key: str, properties: BlobProperties) -> None:
+    """Raise NotFound for what is no object: a directory, or what a copy has yet to bring."""
+    if is_folder(properties) or properties.copy.status == "pending":
+        raise NotFound(key)
+
+
 def first_range(
     connection: Connection, key: str, offset: int, length: int
 ) -> tuple[bytes, int, str]:
@@ -35,13 +41,13 @@ def first_range(
 
     def ask() -> tuple[bytes, int, str]:
         answer = blob.download_blob(offset, length)
+        check_there(key, answer.properties)
         size = answer.properties["content_range"].rpartition("/")[2]
         return b"".join(answer.chunks()), int(size), str(answer.properties.etag)
 
     def look() -> tuple[bytes, int, str]:
         properties = blob.get_blob_properties()
-        if is_folder(properties):
-            raise NotFound(key)
+        check_there(key, properties)
         return b"", properties.size, str(properties.etag)
 
     def ask_or_look() -> tuple[bytes, int, str]:

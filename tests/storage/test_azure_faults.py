@@ -163,6 +163,20 @@ def test_a_conditional_deletion_whose_answer_was_lost_spares_what_followed(
 # --- questions
 
 
+@pytest.mark.parametrize("ask", ["stat", "get", "open"])
+def test_what_a_copy_has_yet_to_bring_is_not_there(
+    azure: Driver, proxy: FaultProxy, container: ContainerClient, ask: str
+) -> None:
+    container.upload_blob(BLOB, b"half of it")
+    pending = faults.with_headers(x_ms_copy_status="pending")
+    for kind in ("head", "get"):
+        proxy.inject(kind, pending)
+    with pytest.raises(NotFound):
+        {"stat": azure.stat, "get": lambda key: azure.get(key, 100), "open": azure.open}[ask](BLOB)
+    proxy.heal()
+    assert azure.get(BLOB, 100) == b"half of it"
+
+
 @pytest.mark.parametrize("kind", ["head", "get", "list"])
 def test_a_question_is_answered_all_the_same(
     azure: Driver, proxy: FaultProxy, fault: Fault, kind: str
