@@ -21,6 +21,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     NameResolutionError,
+    ProxyError,
     ReadTimeoutError,
 )
 from urllib3.util import parse_url
@@ -228,6 +229,8 @@ def _reason(host: str, error: HTTPError) -> str:
         return f"the name {host} does not resolve"
     if isinstance(origin, ssl.SSLCertVerificationError):
         return f"the certificate of {host} is not trusted: {origin.verify_message}"
+    if isinstance(error, ProxyError):
+        return f"the proxy on the way to {host} cannot be used: {why}"
     if isinstance(error, ConnectTimeoutError):  # refusals are such, too
         return f"{host} cannot be reached: {why}"
     if isinstance(error, ReadTimeoutError):
@@ -244,8 +247,10 @@ def _trust(verify_tls: bool) -> ssl.SSLContext:
 
 
 def _proxy_of(url: str) -> str | None:
+    """Return the environment's proxy for the URL; none leads back to this machine."""
     parts = urlsplit(url)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+    is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return None if is_here or proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _credentials_of(proxy: str) -> dict[str, str] | None:

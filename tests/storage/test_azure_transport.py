@@ -136,11 +136,30 @@ def test_the_environments_proxy_is_asked(server: Server, monkeypatch: pytest.Mon
     assert server.requests[0].headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
 
 
-def test_a_proxy_is_not_asked_for_what_is_excepted(
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with (
+        Transport("http://account.invalid", verify_tls=True, timeout_s=20) as transport,
+        pytest.raises(Unreachable) as caught,
+    ):
+        transport.send(HttpRequest("GET", "http://account.invalid/a"))
+    assert str(caught.value).startswith("the proxy on the way to account.invalid")
+
+
+def test_a_proxy_is_not_asked_for_what_is_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "account.invalid")
+    with (
+        Transport("http://account.invalid", verify_tls=True, timeout_s=20) as transport,
+        pytest.raises(Unreachable, match=r"account\.invalid does not resolve"),
+    ):
+        transport.send(HttpRequest("GET", "http://account.invalid/a"))
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Transport(server.url, verify_tls=True, timeout_s=20) as transport:
         assert transport.send(HttpRequest("GET", f"{server.url}/a")).read() == BODY
 
