@@ -165,7 +165,7 @@ def test_a_proxy_is_not_asked_for_this_machine(
 
 
 def test_a_body_may_take_longer_than_the_timeout_while_it_moves_on() -> None:
-    size, steps = 24 << 20, 24
+    size, slow_steps = 48 << 20, 32
     sent = memoryview(bytes(size))
     taken = []
 
@@ -174,16 +174,17 @@ def test_a_body_may_take_longer_than_the_timeout_while_it_moves_on() -> None:
         with connection, connection.makefile("rb") as stream:
             while stream.readline().strip():
                 pass
-            for _ in range(steps):
-                taken.append(len(stream.read(size // steps)))
+            for _ in range(slow_steps):
+                taken.append(len(stream.read(1 << 20)))
                 time.sleep(0.1)
+            taken.append(len(stream.read(size - sum(taken))))
             connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=take_slowly, args=(listener,))
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with Transport(url, verify_tls=True, timeout_s=1) as transport:
+        with Transport(url, verify_tls=True, timeout_s=2) as transport:
             head = {"Content-Length": str(size)}
             answer = transport.send(HttpRequest("PUT", url, content=sent, headers=head))
         thread.join()
