@@ -51,6 +51,10 @@ class AzureSettings:
     verify_tls: bool = True
 
 
+_NO_IDENTITY: Final = (
+    "no identity gives a token; assign a managed identity to this machine, or set the"
+    " variables of another (AZURE_CLIENT_ID, AZURE_TENANT_ID, …): "
+)
 _AUTHORITIES: Final = {
     "core.chinacloudapi.cn": "login.chinacloudapi.cn",
     "core.usgovcloudapi.net": "login.microsoftonline.us",
@@ -257,7 +261,8 @@ def _blame(settings: AzureSettings, error: StorageError) -> str:
     if isinstance(error.__cause__, Unreachable):
         return f"{where}: {reason}"
     if isinstance(error.__cause__, ClientAuthenticationError):
-        return f"{secret}: {reason}"
+        hint = _NO_IDENTITY if reason.startswith("DefaultAzureCredential failed") else ""
+        return f"{secret}: {hint}{reason}"
     code = code_of(error.__cause__)
     if code in _CODES_OF_NAMES:
         return f"container: {settings.container!r} is no name for one ({code})"

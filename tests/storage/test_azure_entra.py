@@ -128,6 +128,19 @@ def test_credentials_that_entra_does_not_know_are_named(
     assert caught.value.reason == "credentials: AADSTS7000215: Invalid client secret."
 
 
+def test_a_machine_without_an_identity_is_told_what_it_lacks(
+    settings: AzureSettings, entra: Entra
+) -> None:
+    entra.refusal = ClientAuthenticationError(
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
+        "Attempted credentials:\n\tEnvironmentCredential: unavailable"
+    )
+    with pytest.raises(StorageError) as caught:
+        prepare(settings)
+    assert "assign a managed identity to this machine" in caught.value.reason
+    assert "\n" not in caught.value.reason
+
+
 def test_a_token_that_the_account_does_not_take_is_named(
     settings: AzureSettings, entra: Entra
 ) -> None:
