@@ -188,6 +188,7 @@ def test_a_deleted_tag_and_manifest_are_gone_elsewhere(clients: list[Client], na
         client.manifest(name, digest_of(manifest)).expect(200)
     clients[2].request("DELETE", f"/v2/{name}/manifests/{digest_of(manifest)}").expect(202)
     wait_until_all(clients, f"/v2/{name}/manifests/{digest_of(manifest)}", is_gone)
+    assert [client.manifest(name, "latest").status for client in clients] == [404] * 3
 
 
 def test_what_is_deleted_and_pushed_again_is_seen_at_once_where_it_was_absent(

@@ -144,6 +144,7 @@ def test_a_reload_serves_another_container_and_the_first_again(
         configure(config, azurite, container, workdir / "cache")
         registry.signal(signal.SIGHUP)
         wait_for_status(registry, status)
+    assert registry.client().manifest("app", "1").status == 200
 
 
 def wait_for_status(registry: Registry, status: int) -> None:

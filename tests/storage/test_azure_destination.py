@@ -1,40 +1,19 @@
 """How an object gets to its final name in Azure: staged there unseen, or by a copy."""
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
 from fastreg.storage.azure import AzureDriver
-from fastreg.storage.azure_blocks import FIRST_BLOCK_BYTES
 from fastreg.storage.errors import Busy
 from tests.faulty import faults
 from tests.faulty.cloud import Cloud
-from tests.live.client import noise
-
-BLOCK = FIRST_BLOCK_BYTES
-DATA = "u/1/data"
-FINAL = "docker/registry/v2/blobs/sha256/ab/abcd/data"
-CONTENT = noise("content", 3 * BLOCK + 12_345)
-SMALL = b"less than a block"
+from tests.storage.azure_samples import BLOCK, CONTENT, DATA, FINAL, SMALL, read_ranges, wait_until
 
 
 @pytest.fixture
 def azure(cloud: Cloud) -> AzureDriver:
     return AzureDriver(cloud.settings)
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-def read_ranges(cloud: Cloud) -> int:
-    """How often something was read; Azurite itself looks at the source of a copy."""
-    return sum("x-ms-range" in seen.headers for seen in cloud.proxy.requests("get"))
 
 
 # where the destination is known

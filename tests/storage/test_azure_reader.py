@@ -129,3 +129,4 @@ def test_the_share_of_readers_that_left_is_for_others(
         before = proxy.count("get")
         reader.read(1)
         wait_until(lambda: proxy.count("get") == before + AHEAD, "all ranges are asked for")
+        assert proxy.count("get") == before + AHEAD
