@@ -255,6 +255,6 @@ class Cache:
         now = time.monotonic()
         if now >= self._complained.get(kind, 0.0) + _COMPLAIN_S:
             self._complained[kind] = now
-            reason = error.reason if isinstance(error, StorageError) else str(error)
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
             unexpected = None if isinstance(error, StorageError | OSError) else error
-            log.warning(event, reason=reason, exc_info=unexpected, **fields)
+            log.warning(event, reason=reason or str(error), exc_info=unexpected, **fields)
