@@ -25,7 +25,7 @@ serve: $(INSTALLED) ## serve ./data on 127.0.0.1:5000; CONFIG=file.yml and REGIS
 install: $(INSTALLED) ## build and install into .venv, following the sources
 
 test: test-requirements $(TEST_INSTALLED) lint types ## run everything that CI runs
-	$(VENV)/bin/pytest -n 2 --dist loadfile
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: test-requirements ## fuzz the C, each target for FUZZ_SECONDS=60
 	$(PYTHON) -m tests.ext.fuzzing $(FUZZ_SECONDS)
