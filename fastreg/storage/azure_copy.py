@@ -14,6 +14,7 @@ from azure.core import MatchConditions
 from azure.storage.blob import BlobProperties
 
 from fastreg.storage.azure_client import Connection, condition
+from fastreg.storage.azure_errors import code_of
 from fastreg.storage.azure_reader import first_range
 from fastreg.storage.base import ABSENT
 from fastreg.storage.errors import Busy, Conflict, NotFound, StorageError
@@ -81,7 +82,8 @@ class Copy:
 
     def run(self) -> None:
         """Return once the bytes are at the destination. Raises Busy when the source is not
-        the version any more; a failure leaves nothing at a destination that had nothing."""
+        the version any more, Conflict when the destination is taken by blocks that nobody has
+        made an object yet; a failure leaves nothing at a destination that had nothing."""
         there = None
         for _ in range(_ATTEMPTS):
             try:
@@ -89,6 +91,8 @@ class Copy:
             except (Conflict, Busy) as error:
                 before, there = there, self._settled()
                 if _version_of(there) == _version_of(before):
+                    if there is None and code_of(error.__cause__) == "BlobAlreadyExists":
+                        raise
                     raise Busy(self._source, "changed while it was copied") from error
             if there is not None and self._is_right(there):
                 return None

@@ -137,10 +137,20 @@ class AzureWriter(Writer):
             staging = self._staging
             if staging.key != final_key or not self._reach():
                 self._store()
-                assert staging.version is not None  # of what was just stored
-                copy = Copy(self._connection, self._key, staging.version, self.size, final_key)
-                copy.run()
+                self._copy(final_key)
             self._end(deletes=True)
+
+    def _copy(self, final_key: str) -> None:
+        version = self._staging.version
+        assert version is not None  # of what was just stored
+        try:
+            Copy(self._connection, self._key, version, self.size, final_key).run()
+        except Conflict:
+            # Others have begun to stage there, and perhaps died: beside blocks there is
+            # room for more blocks.
+            with self._another(destination=final_key) as writer:
+                self._pour(writer)
+                writer.commit(final_key)
 
     def abort(self) -> None:
         self._off_loop(self._end, True)
@@ -265,15 +275,25 @@ class AzureWriter(Writer):
         if staging.stored < FIRST_BLOCK_BYTES:
             staging.publish(staging.stored, {})
             return
-        scratch = f"{self._key}.blocks"
-        with AzureWriter(self._connection, self._transfers, scratch, append=False) as writer:
-            for offset in range(0, staging.stored, _READ_BYTES):
-                data, _, version = first_range(self._connection, self._key, offset, _READ_BYTES)
-                if version != staging.version:
-                    raise Busy(self._key, "another program is writing it")
-                writer.write(data)
+        with self._another() as writer:
+            self._pour(writer)
             writer.sync()
             # A copy cannot change the type. Between these two the object is not there.
             staging.delete_foreign()
             writer.commit(self._key)
         staging.look()
+
+    def _another(self, destination: str | None = None) -> AzureWriter:
+        key = f"{self._key}.blocks"
+        return AzureWriter(
+            self._connection, self._transfers, key, append=False, destination=destination
+        )
+
+    def _pour(self, writer: Writer) -> None:
+        """Write what is stored to another."""
+        staging = self._staging
+        for offset in range(0, staging.stored, _READ_BYTES):
+            data, _, version = first_range(self._connection, self._key, offset, _READ_BYTES)
+            if version != staging.version:
+                raise Busy(self._key, "another program is writing it")
+            writer.write(data)

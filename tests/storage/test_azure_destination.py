@@ -181,6 +181,24 @@ def test_a_copy_over_an_unverified_blob_compares_it_first(
     assert cloud.keys == [FINAL]
 
 
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_blocks_that_another_has_begun_to_stage_are_not_in_the_way_of_a_copy(
+    azure: AzureDriver, cloud: Cloud, ends_first: bool
+) -> None:
+    with azure.writer("u/other/data", append=False, destination=FINAL) as other:
+        other.write(CONTENT)
+        with azure.writer(DATA, append=False) as writer:
+            writer.write(CONTENT)
+            if ends_first:
+                other.commit(FINAL)
+            writer.commit(FINAL)
+        assert cloud.read(FINAL) == CONTENT
+        if not ends_first:
+            other.commit(FINAL)
+    assert cloud.read(FINAL) == CONTENT
+    assert cloud.keys == [FINAL]
+
+
 def test_a_copy_of_what_changed_meanwhile_is_refused(azure: AzureDriver, cloud: Cloud) -> None:
     gate = threading.Event()
     cloud.proxy.inject("copy", faults.held(gate))

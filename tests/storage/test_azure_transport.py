@@ -22,9 +22,11 @@ class Account(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     seen: list[Account]
 
-    def handle_one_request(self) -> None:
-        super().handle_one_request()
-        self.seen.append(self)
+    def parse_request(self) -> bool:
+        is_one = super().parse_request()
+        if is_one:
+            self.seen.append(self)
+        return is_one
 
     def do_PUT(self) -> None:
         self.body = self.rfile.read(int(self.headers["Content-Length"]))
