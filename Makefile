@@ -3,10 +3,12 @@
 PYTHON ?= python3
 CONFIG ?=
 BENCH ?=
+SWARM ?=
 FUZZ_SECONDS ?= 60
 VENV := .venv
 BUILD_INPUTS := pyproject.toml setup.py $(wildcard ext/*)
 INSTALLED := $(VENV)/installed
+LOAD_INSTALLED := $(VENV)/installed-load
 TEST_INSTALLED := $(VENV)/installed-test
 AZURITE := $(VENV)/azurite
 AZURITE_VERSION := 3.35.0
@@ -14,7 +16,8 @@ AZURITE_VERSION := 3.35.0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help serve install test test-requirements fuzz lint types bench bench-requirements clean
+.PHONY: help serve install test test-requirements fuzz lint types bench bench-requirements swarm docker-swarm \
+	docker-swarm-requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +43,12 @@ types: $(TEST_INSTALLED) ## check the types
 bench: bench-requirements $(INSTALLED) ## measure against nginx and docker-registry; BENCH=--help
 	$(VENV)/bin/python -m loadtests.bench $(BENCH)
 
+swarm: bench-requirements $(LOAD_INSTALLED) ## compare registries under swarm pulls; SWARM=--help
+	$(VENV)/bin/python -m loadtests.compare $(SWARM)
+
+docker-swarm: docker-swarm-requirements $(LOAD_INSTALLED) ## roll out to real dockerds (root); SWARM=--help
+	$(VENV)/bin/python -m loadtests.docker_swarm $(SWARM)
+
 clean: ## remove what was built, and .venv; ./data stays
 	rm -rf $(VENV) build dist *.egg-info fastreg/*.so
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -51,11 +60,11 @@ $(INSTALLED): $(BUILD_INPUTS)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-# Fulfils the plain installation too, so that `make serve` has nothing left to do.
-$(TEST_INSTALLED): $(BUILD_INPUTS)
+# These two fulfil the plain installation too, so that `make serve` has nothing left to do.
+$(LOAD_INSTALLED) $(TEST_INSTALLED): $(VENV)/installed-%: $(BUILD_INPUTS)
 	@$(CHECK_BUILD)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $(INSTALLED) $@
 
 # Each line of the two lists prints the Debian package that is missing. What counts is the
@@ -98,6 +107,14 @@ command -v node >/dev/null || echo nodejs; \
 command -v npm >/dev/null || echo npm
 endef
 
+define MISSING_TO_DOCKER_SWARM
+PATH="$$PATH:/usr/sbin:/sbin"; \
+command -v dockerd >/dev/null || echo docker.io; \
+command -v docker-registry >/dev/null || echo docker-registry; \
+command -v iptables >/dev/null || echo iptables; \
+command -v ip >/dev/null || echo iproute2
+endef
+
 define CHECK_BUILD
 missing=$$({ $(MISSING_TO_BUILD); } | sort -u | xargs); \
 if [ -n "$$missing" ]; then \
@@ -120,6 +137,9 @@ test-requirements: ## install what the tests use: Debian packages (as root; else
 bench-requirements: ## install what the benchmark uses (the same way)
 	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_BENCH); } | sort -u | xargs; }; $(INSTALL)
 	@$(INSTALL_AZURITE)
+
+docker-swarm-requirements: ## install what the Docker swarm uses (the same way)
+	@missing() { { $(MISSING_TO_BUILD); $(MISSING_TO_DOCKER_SWARM); } | sort -u | xargs; }; $(INSTALL)
 
 # Without it the tests that use it are skipped; where CI is set they must not be.
 define INSTALL_AZURITE
