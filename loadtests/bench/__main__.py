@@ -20,7 +20,7 @@ from loadtests.bench import (
     table,
 )
 from loadtests.bench.bench import TINY, Bench, Scale
-from loadtests.bench.machine import describe
+from loadtests.bench.machine import describe, describe_programs
 from loadtests.bench.network import enter_own_network, systems_network
 from loadtests.bench.programs import SOURCES
 from loadtests.bench.ratios import Line
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network = systems_network() if options.system_network else enter_own_network()
     with tempfile.TemporaryDirectory(prefix="fastreg-bench-", dir=options.directory) as name:
         workdir = Path(name)
-        machine = describe(workdir, network, options.azure_reference)
+        machine = describe(workdir, network) | describe_programs(options.azure_reference)
         scale = TINY if options.tiny else Scale()
         bench = Bench(workdir, options.rounds, options.seconds, scale, options.azure_reference)
         results = {row: run(row, bench) for row in options.only or ROWS}

@@ -172,6 +172,10 @@ class Account:
         blob.delete_blob()
         return int(size)
 
+    def sent_bytes(self) -> int:
+        """Return what the account has sent so far, heads included."""
+        return sum(sent.sent_bytes for sent in read_trace(self._trace))
+
     def sent(self, digest: str, when: Callable[[list[Sent]], bool]) -> list[Sent]:
         """Return the answers about a blob and its link, once they are what is waited for."""
         hexed, deadline = digest.split(":")[1], time.monotonic() + START_TIMEOUT_S

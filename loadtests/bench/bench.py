@@ -77,7 +77,7 @@ class Bench:
                         self.store,
                         self.workdir,
                         workers=workers,
-                        account=account,
+                        storage=account,
                         reference=reference,
                     )
                 )

@@ -15,7 +15,7 @@ from loadtests.bench.servers import NGINX, REFERENCE
 UNKNOWN = "unknown"
 
 
-def describe(workdir: Path, network: str, azure_reference: str | None) -> dict[str, str]:
+def describe(workdir: Path, network: str) -> dict[str, str]:
     memory = dict(fields(Path("/proc/meminfo").read_text()))
     cpu = dict(fields(Path("/proc/cpuinfo").read_text()))
     return {
@@ -29,6 +29,12 @@ def describe(workdir: Path, network: str, azure_reference: str | None) -> dict[s
         "network": network,
         "load before": f"{os.getloadavg()[0]:.2f}",
         "Python": platform.python_version(),
+    }
+
+
+def describe_programs(azure_reference: str | None) -> dict[str, str]:
+    """Return the versions of what takes part; end naming what is missing."""
+    return {
         "nginx": last_word(program(NGINX), "-v"),
         "docker-registry": last_word(program(REFERENCE), "--version"),
         "Azurite": last_word(program(AZURITE), "--version"),

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from loadtests.bench.accounts import Account
 from loadtests.bench.content import Published, Store, blob_key
 from loadtests.bench.processes import CpuMeter, MemoryMeter, Watch
 from loadtests.bench.programs import free_port, program, start, stop
@@ -86,11 +85,16 @@ class Server:
 
 
 class Directory:
-    """Files, at first those of a store."""
+    """Files below a root."""
 
-    def __init__(self, root: Path, store: Store) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        shutil.copytree(store.root, root, copy_function=os.link)
+
+    @classmethod
+    def linked(cls, root: Path, original: Path) -> Directory:
+        """Make one with the files of another directory, without copying them."""
+        shutil.copytree(original, root, copy_function=os.link)
+        return cls(root)
 
     def take_out(self, digest: str) -> int:
         path = self.root / blob_key(digest)
@@ -112,25 +116,25 @@ def serving(
     workdir: Path,
     *,
     workers: int = 1,
-    account: Account | None = None,
+    storage: Storage | None = None,
     reference: str = REFERENCE,
 ) -> Iterator[Server]:
-    """Run a server over a copy of the store, or over what an account has, until the context
-    ends; its files go then."""
+    """Run a server over a copy of the store, or over what is in another storage, until the
+    context ends; its files go then."""
     directory = workdir / f"{name}-{random.getrandbits(32):08x}"
     directory.mkdir()
     server = None
     try:
-        storage = account or Directory(directory / "data", store)
+        kept_in = storage or Directory.linked(directory / "data", store.root)
         port = free_port()
         if name == NGINX:
-            argv, env = start_nginx(directory, port, store)
+            argv, env = start_nginx(directory, port, workers, store)
         elif name == REFERENCE:
-            argv, env = start_reference(reference, storage, directory, port)
+            argv, env = start_reference(reference, kept_in, directory, port)
         else:
-            argv, env = start_fastreg(storage, directory, port, workers)
+            argv, env = start_fastreg(kept_in, directory, port, workers)
         process = start(argv, env, directory / "log")
-        server = Server(f"{name} on Azure" if account else name, process, port, storage)
+        server = Server(f"{name} on Azure" if storage else name, process, port, kept_in)
         server.wait_until_ready(directory / "log")
         yield server
     finally:
@@ -157,9 +161,9 @@ def start_reference(reference: str, storage: Storage, directory: Path, port: int
     return [program(reference), "serve", str(config)], {}
 
 
-def start_nginx(directory: Path, port: int, store: Store) -> Start:
+def start_nginx(directory: Path, port: int, workers: int, store: Store) -> Start:
     config = directory / "config"
-    config.write_text(nginx_config(directory / "data", directory, port, store))
+    config.write_text(nginx_config(directory / "data", directory, port, workers, store))
     return [program(NGINX), "-c", str(config), "-e", str(directory / "log")], {}
 
 
@@ -170,8 +174,8 @@ def reference_config(storage: Storage, port: int) -> str:
     return json.dumps({"version": 0.1, "storage": settings, "http": http_section})
 
 
-def nginx_config(root: Path, directory: Path, port: int, store: Store) -> str:
-    """Return the configuration of a file server: one worker, one exact location a file."""
+def nginx_config(root: Path, directory: Path, port: int, workers: int, store: Store) -> str:
+    """Return the configuration of a file server with one exact location a file."""
     temporary = "\n".join(
         f"{module}_temp_path {directory}/{module};"
         for module in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -184,7 +188,7 @@ def nginx_config(root: Path, directory: Path, port: int, store: Store) -> str:
     return f"""\
 user {pwd.getpwuid(os.geteuid()).pw_name};
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {directory}/pid;
 events {{ worker_connections 16384; }}
 http {{

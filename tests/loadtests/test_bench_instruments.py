@@ -190,7 +190,7 @@ def test_the_store_is_laid_out_as_the_reference_registrys(tmp_path: Path) -> Non
 def test_nginx_has_a_location_for_all_that_is_published(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     manifest, blob = store.manifest(), store.blob(100)
-    config = nginx_config(tmp_path / "data", tmp_path, 1234, store)
+    config = nginx_config(tmp_path / "data", tmp_path, 1234, 1, store)
     for target in (*manifest.targets, *blob.targets):
         assert f"location = {target} {{" in config
 
