@@ -25,6 +25,7 @@ from loadtests.bench.processes import CpuMeter, MemoryMeter, Watch
 from loadtests.bench.programs import free_port, program, start, stop
 
 FASTREG, NGINX, REFERENCE = "fastreg", "nginx", "docker-registry"
+LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 30
 
 
@@ -45,13 +46,14 @@ class Server:
     """A running server."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], port: int, storage: Storage
+        self, name: str, process: subprocess.Popen[bytes], host: str, storage: Storage
     ) -> None:
         self.name = name
         self.storage = storage
-        self.port = port
-        self.address = ("127.0.0.1", port)
-        self.host = f"127.0.0.1:{port}"
+        self.host = host
+        address, _, port = host.partition(":")
+        self.port = int(port)
+        self.address = (address, self.port)
         self._process = process
 
     def cpu(self) -> CpuMeter:
@@ -118,6 +120,7 @@ def serving(
     workers: int = 1,
     storage: Storage | None = None,
     reference: str = REFERENCE,
+    address: str = LOOPBACK,
 ) -> Iterator[Server]:
     """Run a server over a copy of the store, or over what is in another storage, until the
     context ends; its files go then."""
@@ -126,15 +129,15 @@ def serving(
     server = None
     try:
         kept_in = storage or Directory.linked(directory / "data", store.root)
-        port = free_port()
+        host = f"{address}:{free_port()}"
         if name == NGINX:
-            argv, env = start_nginx(directory, port, workers, store)
+            argv, env = start_nginx(directory, host, workers, store)
         elif name == REFERENCE:
-            argv, env = start_reference(reference, kept_in, directory, port)
+            argv, env = start_reference(reference, kept_in, directory, host)
         else:
-            argv, env = start_fastreg(kept_in, directory, port, workers)
+            argv, env = start_fastreg(kept_in, directory, host, workers)
         process = start(argv, env, directory / "log")
-        server = Server(f"{name} on Azure" if storage else name, process, port, kept_in)
+        server = Server(f"{name} on Azure" if storage else name, process, host, kept_in)
         server.wait_until_ready(directory / "log")
         yield server
     finally:
@@ -147,34 +150,34 @@ Start = tuple[list[str], dict[str, str]]
 """A command, and the variables that it needs."""
 
 
-def start_fastreg(storage: Storage, directory: Path, port: int, workers: int) -> Start:
+def start_fastreg(storage: Storage, directory: Path, host: str, workers: int) -> Start:
     address = {
-        "REGISTRY_HTTP_ADDR": f"127.0.0.1:{port}",
+        "REGISTRY_HTTP_ADDR": host,
         "REGISTRY_HTTP_WORKERS": str(workers),
     }
     return [sys.executable, "-m", "fastreg", "serve"], address | storage.environment(directory)
 
 
-def start_reference(reference: str, storage: Storage, directory: Path, port: int) -> Start:
+def start_reference(reference: str, storage: Storage, directory: Path, host: str) -> Start:
     config = directory / "config"
-    config.write_text(reference_config(storage, port))
+    config.write_text(reference_config(storage, host))
     return [program(reference), "serve", str(config)], {}
 
 
-def start_nginx(directory: Path, port: int, workers: int, store: Store) -> Start:
+def start_nginx(directory: Path, host: str, workers: int, store: Store) -> Start:
     config = directory / "config"
-    config.write_text(nginx_config(directory / "data", directory, port, workers, store))
+    config.write_text(nginx_config(directory / "data", directory, host, workers, store))
     return [program(NGINX), "-c", str(config), "-e", str(directory / "log")], {}
 
 
-def reference_config(storage: Storage, port: int) -> str:
+def reference_config(storage: Storage, host: str) -> str:
     """Return the settings of the configuration that its image ships (JSON is YAML)."""
     settings = {"cache": {"blobdescriptor": "inmemory"}, **storage.configuration()}
-    http_section = {"addr": f"127.0.0.1:{port}", "secret": "bench"}
+    http_section = {"addr": host, "secret": "bench"}
     return json.dumps({"version": 0.1, "storage": settings, "http": http_section})
 
 
-def nginx_config(root: Path, directory: Path, port: int, workers: int, store: Store) -> str:
+def nginx_config(root: Path, directory: Path, host: str, workers: int, store: Store) -> str:
     """Return the configuration of a file server with one exact location a file."""
     temporary = "\n".join(
         f"{module}_temp_path {directory}/{module};"
@@ -200,7 +203,7 @@ tcp_nodelay on;
 keepalive_timeout 75s;
 keepalive_requests 1000000000;
 server {{
-listen 127.0.0.1:{port};
+listen {host};
 add_header Docker-Distribution-Api-Version registry/2.0;
 location = /v2/ {{ default_type application/json; return 200 "{{}}"; }}
 {locations}
