@@ -1,0 +1,109 @@
+"""An image's way to a node, in the steps of a Docker host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from loadtests.client.failures import Failure
+from loadtests.client.registry import Fetched, Registry
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Pulled:
+    digest: str
+    """Of the platform's manifest."""
+    blobs: int
+    """That the node did not hold."""
+    size: int
+    """Bytes of these blobs and of the manifests."""
+
+
+def pull_image(
+    registry: Registry, name: str, tag: str, platform: str, held: set[str], at_once: int = 3
+) -> Pulled:
+    """Pull what a node lacks: ping, index, the platform's manifest, config, layers.
+
+    `held` are the digests that the node has; what came is added, also where others failed.
+    After a failure no further layer is begun; those under way come to their end.
+    """
+    registry.ping()
+    index = manifest = registry.manifest(name, tag)
+    if chosen := of_platform(index, platform):
+        manifest = registry.manifest(name, chosen)
+    config, layers = parts(manifest)
+    size = len(manifest.content) + (len(index.content) if index is not manifest else 0)
+    missing = [part for part in dict.fromkeys(layers) if part.digest not in held]
+
+    def pull(part: Descriptor) -> int:
+        count = registry.pull_blob(name, part.digest, part.size)
+        held.add(part.digest)
+        return count
+
+    if config.digest not in held:
+        size += pull(config)
+    try:
+        size += sum(side_by_side(pull, missing, at_once))
+    except Exception:
+        raise
+    except BaseException:
+        registry.close()  # this node is stopped, and waits for no layer
+        raise
+    return Pulled(manifest.digest, len(missing), size)
+
+
+def side_by_side(
+    pull: Callable[[Descriptor], int], missing: Sequence[Descriptor], at_once: int
+) -> list[int]:
+    with ThreadPoolExecutor(at_once) as threads:
+        runs = [threads.submit(pull, part) for part in missing]
+        try:
+            return [run.result() for run in as_completed(runs)]
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def of_platform(index: Fetched, platform: str) -> str:
+    """Return the digest of a platform's manifest; nothing where it is no index."""
+    content = parse(index)
+    if "manifests" not in content:
+        return ""
+    for entry in content["manifests"]:
+        wanted = entry.get("platform", {})
+        words = [wanted.get(key) for key in ("os", "architecture", "variant")]
+        if "/".join(filter(None, words)) == platform:
+            return str(entry["digest"])
+    raise Failure(f"the index has no manifest for {platform}")
+
+
+def parts(manifest: Fetched) -> tuple[Descriptor, list[Descriptor]]:
+    """Return a manifest's config and its layers."""
+    content = parse(manifest)
+    try:
+        config, *layers = [
+            Descriptor(str(entry["digest"]), int(entry["size"]))
+            for entry in [content["config"], *content["layers"]]
+        ]
+    except (LookupError, TypeError, ValueError) as error:
+        raise Failure(f"not an image's manifest: {manifest.content[:100]!r}") from error
+    return config, layers
+
+
+def parse(fetched: Fetched) -> dict[str, Any]:
+    try:
+        content = json.loads(fetched.content)
+    except ValueError as error:
+        raise Failure(f"not JSON: {fetched.content[:100]!r}") from error
+    if not isinstance(content, dict):
+        raise Failure(f"neither a manifest nor an index: {fetched.content[:100]!r}")
+    return content

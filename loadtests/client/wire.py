@@ -1,0 +1,302 @@
+"""Connections that are kept, and bodies that nobody keeps.
+
+A body is received into one buffer a thread of the operating system. All greenlets of a
+thread share it: one receives and feeds it to a hasher without letting another one run in
+between. So a thousand downloads take 256 KiB, which stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import DEFAULT_BUFFER_SIZE
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from gevent.monkey import get_original
+
+from loadtests.client.failures import Disconnected, Failure, Truncated, WrongLength
+
+BUFFER_BYTES = 256 << 10
+TURN_BYTES = 1 << 20
+"""After so many, others get a turn: a millisecond of SHA-256."""
+IDLE_S = 1.0
+"""A connection that was unused for longer is looked at before it is used."""
+MAX_CONTENT_BYTES = 8 << 20
+
+Feed = Callable[[memoryview], object]
+"""Takes bytes at once: it must neither wait nor keep them."""
+
+
+class _OfThread(get_original("threading", "local")):  # type: ignore[misc]
+    """Of the operating system's thread, also where greenlets stand in for threads."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+
+
+_own = _OfThread()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Failure(f"not an address of a registry: {url!r}")
+        return cls(parts.scheme, parts.hostname, parts.port or (443, 80)[parts.scheme == "http"])
+
+
+@dataclass
+class Body:
+    """What is sent; `pieces` begins anew at each call."""
+
+    pieces: Callable[[], Iterator[bytes | memoryview]]
+    length: int | None
+    """None sends it in chunked transfer encoding."""
+    sent_bytes: int = 0
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        for piece in self.pieces():
+            yield piece
+            self.sent_bytes += len(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+
+    @property
+    def target(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+
+
+class Connection:
+    """A connection of http.client, and when it was last used."""
+
+    def __init__(self, origin: Origin, timeout_s: float, verify_tls: bool) -> None:
+        self.origin = origin
+        self.is_kept = False
+        self.is_broken = False
+        self.used_s = 0.0
+        self.http = (
+            HTTPConnection(origin.host, origin.port, timeout=timeout_s)
+            if origin.scheme == "http"
+            else HTTPSConnection(
+                origin.host, origin.port, timeout=timeout_s, context=tls_context(verify_tls)
+            )
+        )
+
+    def ask(self, request: Request) -> HTTPResponse:
+        """Send a request; return its answer, also one that comes before the body is read."""
+        headers, body = dict(request.headers), request.body
+        is_chunked = body is not None and body.length is None
+        if body is not None:
+            framing = ("Transfer-Encoding", "chunked") if is_chunked else None
+            headers.update([framing or ("Content-Length", str(body.length))])
+        try:
+            self.http.request(
+                request.method, request.target, body, headers, encode_chunked=is_chunked
+            )
+        except (BrokenPipeError, ConnectionResetError):
+            if body is None:
+                raise
+            self.is_broken = True
+        return self.http.getresponse()
+
+    def is_stale(self) -> bool:
+        """Has the server closed it, or said something unasked?"""
+        sock = self.http.sock
+        if sock is None or time.monotonic() - self.used_s < IDLE_S:
+            return sock is None
+        before = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            socket.socket.recv(sock, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            sock.settimeout(before)
+            return False
+        except OSError:
+            pass  # reset: as good as closed
+        return True
+
+    def shut_down(self) -> None:
+        """End it under whoever waits for it."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.http.sock.shutdown(socket.SHUT_RDWR)
+
+
+@functools.cache
+def tls_context(verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Connections:
+    """The connections of one node: reused, the last used one first."""
+
+    def __init__(self, timeout_s: float, verify_tls: bool) -> None:
+        self._timeout_s = timeout_s
+        self._verify_tls = verify_tls
+        self._idle: dict[Origin, list[Connection]] = defaultdict(list)
+        self._busy: set[Connection] = set()
+        self._lock = threading.Lock()
+
+    def ask(self, request: Request) -> Answer:
+        """Return the answer to a request; raise Disconnected.
+
+        A GET or HEAD that meets a connection closed by the server is sent once more.
+        """
+        connection = self._take(Origin.of(request.url))
+        was_kept = connection.is_kept
+        try:
+            return Answer(self, connection, connection.ask(request))
+        except (OSError, HTTPException) as error:
+            self.end(connection, is_reusable=False)
+            is_stale = was_kept and isinstance(error, ConnectionResetError | BrokenPipeError)
+            if not (is_stale and request.method in ("GET", "HEAD")):
+                raise Disconnected(f"{type(error).__name__}: {error}") from error
+        except BaseException:
+            self.end(connection, is_reusable=False)
+            raise
+        self._forget(connection.origin)
+        return self.ask(request)
+
+    def _take(self, origin: Origin) -> Connection:
+        with self._lock:
+            while self._idle[origin]:
+                connection = self._idle[origin].pop()
+                if not connection.is_stale():
+                    break
+                connection.http.close()
+            else:
+                connection = Connection(origin, self._timeout_s, self._verify_tls)
+            self._busy.add(connection)
+        return connection
+
+    def _forget(self, origin: Origin) -> None:
+        with self._lock:
+            for connection in self._idle.pop(origin, []):
+                connection.http.close()
+
+    def end(self, connection: Connection, *, is_reusable: bool) -> None:
+        with self._lock:
+            is_ours = connection in self._busy
+            self._busy.discard(connection)
+            if is_reusable and is_ours:
+                connection.is_kept, connection.used_s = True, time.monotonic()
+                self._idle[connection.origin].append(connection)
+                return
+        connection.http.close()
+
+    def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        with self._lock:
+            for connections in self._idle.values():
+                for connection in connections:
+                    connection.http.close()
+            self._idle.clear()
+            for connection in self._busy:
+                connection.shut_down()
+            self._busy.clear()
+
+
+class Answer:
+    """An answer's head, and its body while it comes. Its context ends with the connection
+    reusable if the whole body was taken."""
+
+    def __init__(
+        self, connections: Connections, connection: Connection, response: HTTPResponse
+    ) -> None:
+        self._connections = connections
+        self._connection = connection
+        self._response = response
+        self.status = response.status
+        self.length = response.length
+        """None where only the end of the body tells."""
+        self.received_bytes = 0
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def header(self, name: str) -> str:
+        return self._response.headers.get(name, "")
+
+    def headers(self, name: str) -> list[str]:
+        return self._response.headers.get_all(name, [])
+
+    def receive(self, feed: Feed, size: int) -> None:
+        """Feed the body, of `size` bytes, piece by piece; raise WrongLength, Truncated."""
+        if self.length not in (None, size):
+            raise WrongLength(f"{self.length} bytes are announced, not {size}")
+        fed_bytes = 0
+        while self.received_bytes < size:
+            count = self._take(feed, size - self.received_bytes)
+            if count == 0:
+                raise Truncated(f"the body ended after {self.received_bytes} of {size} bytes")
+            self.received_bytes += count
+            fed_bytes += count
+            if fed_bytes >= TURN_BYTES:
+                fed_bytes = 0
+                time.sleep(0)
+        if self.length is None and self._response.read(1):
+            raise WrongLength(f"more than {size} bytes came")
+
+    def _take(self, feed: Feed, most: int) -> int:
+        """Feed what one call brings, 0 bytes at the end."""
+        stream = self._response.fp
+        if self.length is not None and self.received_bytes > 0:
+            # Nothing is in the stream's own buffer any more.
+            room = _own.buffer[:most]
+            count = stream.raw.readinto(room) or 0
+            feed(room[:count])
+            return count
+        source = self._response if self.length is None else stream
+        piece = source.read1(min(most, DEFAULT_BUFFER_SIZE))
+        feed(memoryview(piece))
+        return len(piece)
+
+    def content(self) -> bytes:
+        """Return a body of a few MiB at most; raise WrongLength, Truncated."""
+        content = self._response.read(MAX_CONTENT_BYTES)
+        self.received_bytes = len(content)
+        if not self._response.isclosed():
+            raise WrongLength(f"{self.length or 'many'} bytes come where a few were expected")
+        if self.length not in (None, self.received_bytes):
+            raise Truncated(f"the body ended after {self.received_bytes} of {self.length} bytes")
+        return content
+
+    def end(self) -> None:
+        response = self._response
+        has_all = response.isclosed() or self.length == self.received_bytes
+        response.close()
+        is_lasting = not (response.will_close or self._connection.is_broken)
+        self._connections.end(self._connection, is_reusable=has_all and is_lasting)
