@@ -1,5 +1,5 @@
-"""What tests of several rooms need: a real Azurite, and a container of it before which a
-proxy stands."""
+"""What tests of several rooms need: plain tracebacks, a real Azurite, and a container of it
+before which a proxy stands."""
 
 import os
 import tempfile
@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.azurite import INSTALL, Azurite, find_azurite, running
 from tests.faulty.cloud import Cloud, cloud_over
+
+
+@pytest.fixture(autouse=True)
+def _plain_tracebacks() -> None:
+    """structlog's own configuration has rich draw each traceback, which takes a second."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[plain])
 
 
 @pytest.fixture(scope="session")

@@ -47,23 +47,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("driver", kinds, indirect=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Have a test ask Azure with the first and the last of its parameters: the others ask
-    the same of the store by other requests, and all of them would take minutes."""
-    asked: dict[Any, list[pytest.Item]] = {}
-    for item in items:
-        if isinstance(item, pytest.Function) and _driver_of(item) == "azure":
-            asked.setdefault(item.function, []).append(item)
-    between = {item for every in asked.values() for item in every[1:-1]}
-    items[:] = [item for item in items if item not in between]
-    config.hook.pytest_deselected(items=list(between))
-
-
-def _driver_of(test: pytest.Function) -> object:
-    is_here = test.path.parent == Path(__file__).parent
-    return test.callspec.params.get("driver") if is_here and hasattr(test, "callspec") else None
-
-
 _places = count()
 
 
