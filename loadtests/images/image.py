@@ -47,6 +47,12 @@ class Image:
         """What a node pulls that has nothing yet: of linux/amd64, or of the only platform."""
         return next(iter(self.platforms.values())).size_bytes + len(self.index)
 
+    @property
+    def blobs(self) -> list[Blob]:
+        """Those of all platforms, each once."""
+        every = (blob for manifest in self.platforms.values() for blob in manifest.blobs)
+        return list({blob.digest: blob for blob in every}.values())
+
 
 def make_image(name: str, layers: Mapping[str, Sequence[Layer]], command: Sequence[str]) -> Image:
     """Return an image of these layers, by platform."""

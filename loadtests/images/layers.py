@@ -24,7 +24,7 @@ from loadtests.images.archive import (
 )
 
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 1 << 20
 MAX_FILES = 120
 """A real base layer has thousands, and unpacking them would be what is measured."""
 
