@@ -1,0 +1,1 @@
+"""The swarm's pulls from fastreg and from other registries, compared."""
