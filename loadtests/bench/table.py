@@ -20,7 +20,11 @@ def render(lines: Sequence[Line], machine: Mapping[str, str]) -> str:
 
 
 def table(lines: Sequence[Line]) -> list[str]:
-    cells = [HEADER, *(row(line) for line in lines)]
+    return grid([HEADER, *(row(line) for line in lines)])
+
+
+def grid(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as the lines of a table; the first is its head."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     padded = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

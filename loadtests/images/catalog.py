@@ -72,6 +72,11 @@ def catalog(scale: float = 1.0, names: Sequence[str] = ()) -> list[Image]:
     return [_image(name, scale) for name in names or NAMES]
 
 
+def layer_sizes(name: str, scale: float = 1.0) -> list[int]:
+    """Return what the layers of an image have, packed, for linux/amd64."""
+    return [round(sizes.amd64 * scale) for _, sizes in _LAYERS[name]]
+
+
 def _image(name: str, scale: float) -> Image:
     rows = _LAYERS[name]
     amd64 = [_layer(layer, sizes.amd64, scale) for layer, sizes in rows]
