@@ -54,6 +54,7 @@ class Server:
         address, _, port = host.partition(":")
         self.port = int(port)
         self.address = (address, self.port)
+        self.pid = process.pid
         self._process = process
 
     def cpu(self) -> CpuMeter:

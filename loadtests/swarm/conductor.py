@@ -88,7 +88,7 @@ class Run:
             "node_cache": wanted.node_cache,
             "verify": wanted.verify,
             "host": self.host,
-            "started": self._started.isoformat(timespec="seconds"),
+            "started": self._started.isoformat(timespec="milliseconds"),
             "complete": self.is_complete,
             **figures(self._ledger, self._seconds),
         }

@@ -1,0 +1,75 @@
+"""What a server takes while a run lasts: CPU time and memory of its processes, over time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from loadtests.bench.processes import CpuMeter, status_bytes, tree
+
+INTERVAL_S = 0.1
+AROUND_S = 0.5
+
+
+@dataclass(frozen=True)
+class Sample:
+    at_s: float
+    """On the clock of `time.time`, which Locust's own times are of."""
+    cpu_s: float
+    """Taken until then."""
+    rss_bytes: int
+
+
+def between(samples: Sequence[Sample], begun_s: float, ended_s: float) -> list[Sample]:
+    """Return the samples of a time and of the moments around it, counted from its begin."""
+    return [
+        replace(sample, at_s=sample.at_s - begun_s)
+        for sample in samples
+        if begun_s - AROUND_S <= sample.at_s <= ended_s + AROUND_S
+    ]
+
+
+class Watch:
+    """Samples of a process tree, taken by a thread while the context lasts."""
+
+    def __init__(self, pid: int) -> None:
+        self.samples: list[Sample] = []
+        self._pid = pid
+        self._meter = CpuMeter(pid)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look_often, daemon=True)
+
+    @property
+    def cpu_s(self) -> float:
+        """What was taken until the last sample, the one at the end."""
+        return self.samples[-1].cpu_s
+
+    def __enter__(self) -> Watch:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._look()
+
+    def _look_often(self) -> None:
+        while not self._ended.wait(INTERVAL_S):
+            # A process that ends between being found and being looked at shows at the end.
+            with contextlib.suppress(OSError, RuntimeError, LookupError):
+                self._look()
+
+    def _look(self) -> None:
+        spent_s = self._meter.spent_s()
+        rss_bytes = sum(status_bytes(pid, "VmRSS") for pid in tree(self._pid))
+        self.samples.append(Sample(time.time(), spent_s, rss_bytes))

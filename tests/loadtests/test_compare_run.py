@@ -1,0 +1,54 @@
+"""A whole comparison, small and short: that it works, not what it measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loadtests.bench.programs import INSTALL, SOURCES, find
+from loadtests.bench.servers import NGINX
+from loadtests.compare.__main__ import main
+
+pytestmark = pytest.mark.live
+
+SMALL = ("--scale=0.001", "--rounds=1", "--part=nodes", "--nodes=5")
+
+
+def compare(*options: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "loadtests.compare", *options]
+    return subprocess.run(argv, cwd=SOURCES, capture_output=True, text=True, check=False)
+
+
+def test_two_registries_are_compared_and_the_report_is_written(tmp_path: Path) -> None:
+    if find(NGINX) is None:
+        message = f"the comparison lacks something: {INSTALL[NGINX]}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    directory, out = tmp_path / "data", tmp_path / "out"
+    directory.mkdir()
+    two = ("--only=fastreg", "--only=nginx")
+    done = compare(*SMALL, *two, f"--directory={directory}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    [path] = out.glob("swarm-*.json")
+    saved = json.loads(path.read_text())
+    assert [run["error"] for run in saved["runs"]] == [None, None], done.stderr
+    for run in saved["runs"]:
+        assert len(run["result"]["pull_seconds"]) == 5
+        assert run["result"]["bytes"] >= 5 * 120_000
+        assert run["server_cpu_s"] > 0
+        assert run["samples"]
+    assert "herd of 5 nodes: failures" in done.stdout
+    assert (out / path.stem / "report.html").exists()
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", ["--images=nonsense", "--shapes=nonsense", "--nodes=few"])
+def test_an_option_that_says_nothing_is_refused_with_what_would(wrong: str) -> None:
+    result = CliRunner().invoke(main, [wrong])
+    assert result.exit_code == 2
+    assert "herd" in result.output or "10,50,200" in result.output
