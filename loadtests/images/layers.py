@@ -61,7 +61,7 @@ class Layer:
 
 @cache
 def make_layer(name: str, size: int) -> Layer:
-    """Return the layer of this name, within 0.5 KB of `size`; the least has 2.6 KB.
+    """Return the layer of this name, within 2 KB of `size`; the least has 2.6 KB.
 
     It is made once, to be measured: 30 MB take 0.1 s.
     """
