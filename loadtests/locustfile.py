@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from loadtests.swarm.users import Lister, Prober, Pusher, SwarmNode
 
 __all__ = ["Lister", "Prober", "Pusher", "Swarm", "SwarmNode"]
 
-LIVENESS_S = 60
+LIVENESS_S = 20
 """A process that hashes all it can is late with its signs of life, and not dead."""
 
 
@@ -58,12 +59,13 @@ def _set_up_crew(environment: Environment, runner: runners.Runner) -> None:
     def assemble(environment: Environment, **_: Any) -> None:
         crew.assemble(settings(environment.parsed_options))
 
-    def tell_the_rest(**_: Any) -> None:
+    def tell(**_: Any) -> None:
         crew.tell()
 
     runner.register_message("swarm_step", begin)
     environment.events.test_start.add_listener(assemble)
-    environment.events.test_stop.add_listener(tell_the_rest)
+    environment.events.report_to_master.add_listener(tell)  # every 3 s
+    environment.events.test_stop.add_listener(tell)
 
 
 def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
@@ -85,6 +87,9 @@ def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
         if environment.parsed_options.headless:
             print(swarm.outcome(), file=sys.stderr, flush=True)
 
+    # Before a headless run has ended, Locust has no handler of its own yet: its processes would
+    # outlive it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     runner.register_message("swarm_report", swarm.hear)
     environment.events.test_stop.add_listener(finish_in_browser)
     environment.events.quitting.add_listener(judge)

@@ -115,15 +115,20 @@ class Run:
         begins_s = time.time() + LEAD_S
         if self._start_s is None:
             self._start_s, self._started = begins_s, datetime.fromtimestamp(begins_s, UTC)
-        meter, first_node = Meter(), 0
+        first_node = 0
         for process, count in nodes.items():
             order = Order(step, first_node, begins_s, begins_s - self._start_s)
             self._crews.send(process, asdict(order))
             first_node += count
-        self._wait_for_all()
-        self._seconds += time.time() - begins_s
-        if len(nodes) > 1:
-            self._ledger.merge(Ledger(loads={"conductor": meter.spent()}))
+        gevent.sleep(max(0.0, begins_s - time.time()))
+        meter = Meter()
+        try:
+            self._wait_for_all()
+        finally:
+            spent = meter.spent()
+            self._seconds += spent.seconds
+            if len(nodes) > 1:
+                self._ledger.merge(Ledger(loads={"conductor": spent}))
 
     def _wait_for_all(self) -> None:
         while self._awaited:

@@ -1,9 +1,12 @@
 """Was the client the bottleneck? What its processes took, and the rule that judges it.
 
-A run is bound by the client if one of its processes, which are one thread each, was busy for
-more than 85 % of the time (more of them would have done more), or if the cores of its machine
-were busy for more than 95 % of the time and half of that or more was the client's (a server on
-the same machine had what was left). Less than half a second tells nothing.
+A run is bound by the client
+- if one of its processes, which are one thread each, was busy or waited for a core for more than
+  85 % of the time: there was always something that it had not yet taken in, or
+- if the cores of its machine were busy for more than 95 % of the time, half of that or more by
+  the client: a server on the same machine had what was left.
+
+Less than half a second tells nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ BUSY_MACHINE = 0.95
 OWN_SHARE = 0.5
 LEAST_S = 0.5
 
-_NAMES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+_STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _IDLE = ("idle", "iowait")
 
 
@@ -34,6 +37,8 @@ class Load:
     cores: int = 1
     seconds: float = 0.0
     cpu_s: float = 0.0
+    waited_s: float = 0.0
+    """For a core, with something to do."""
     machine_busy_s: float = 0.0
     """Of all cores together, whoever used them."""
 
@@ -41,6 +46,7 @@ class Load:
         self.machine, self.cores = other.machine, other.cores
         self.seconds += other.seconds
         self.cpu_s += other.cpu_s
+        self.waited_s += other.waited_s
         self.machine_busy_s += other.machine_busy_s
 
 
@@ -48,68 +54,84 @@ class Meter:
     """What this process takes from now on."""
 
     def __init__(self) -> None:
-        self._begun_s = time.monotonic()
-        self._cpu_s = time.process_time()
-        self._busy_s = _machine_busy_s()
+        self._begun = _now()
 
     def spent(self) -> Load:
-        return Load(
-            socket.gethostname(),
-            os.cpu_count() or 1,
-            time.monotonic() - self._begun_s,
-            time.process_time() - self._cpu_s,
-            _machine_busy_s() - self._busy_s,
-        )
+        differences = [now - begun for now, begun in zip(_now(), self._begun, strict=True)]
+        return Load(socket.gethostname(), os.cpu_count() or 1, *differences)
+
+
+def _now() -> tuple[float, float, float, float]:
+    return time.monotonic(), time.process_time(), _waited_s(), _machine_busy_s()
+
+
+def _waited_s() -> float:
+    """Return how long the process's first thread has waited for a core, as the scheduler says."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, LookupError):
+        return 0.0  # a kernel without scheduler statistics
 
 
 def _machine_busy_s() -> float:
     counts = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
-    ticks = sum(int(count) for name, count in zip(_NAMES, counts, strict=True) if name not in _IDLE)
+    states = zip(_STATES, counts, strict=True)
+    ticks = sum(int(count) for state, count in states if state not in _IDLE)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def judge(loads: Collection[Load], seconds: float) -> dict[str, Any]:
     """Say what the client took in this time, whether it was the bottleneck, and why."""
     cpu_s = sum(load.cpu_s for load in loads)
-    why = _process_bound(loads) or _machine_bound(loads)
+    long = [load for load in loads if load.seconds >= LEAST_S]
+    why = _bound_process(long) or _bound_machine(long)
     return {
         "cpu_s": cpu_s,
         "cores": cpu_s / seconds if seconds else 0.0,
         "processes": len(loads),
         "bound": why is not None,
-        "why": why or _unbound(loads),
+        "why": why or _unbound(long),
     }
 
 
-def _process_bound(loads: Collection[Load]) -> str | None:
-    busiest = max(map(_busy, loads), default=0.0)
-    if busiest <= BUSY_PROCESS:
-        return None
-    return f"a process was busy for {busiest:.0%} of the time: --processes adds more"
-
-
-def _machine_bound(loads: Collection[Load]) -> str | None:
-    machines: dict[str, list[Load]] = defaultdict(list)
+def _bound_process(loads: Collection[Load]) -> str | None:
     for load in loads:
-        if load.seconds >= LEAST_S:
-            machines[load.machine].append(load)
-    for name, on_it in machines.items():
-        busy = max(load.machine_busy_s / load.seconds for load in on_it)
-        own = sum(load.cpu_s / load.seconds for load in on_it)
-        cores = on_it[0].cores
-        if busy > BUSY_MACHINE * cores and own >= OWN_SHARE * busy:
+        busy, waited = load.cpu_s / load.seconds, load.waited_s / load.seconds
+        if busy + waited > BUSY_PROCESS:
+            advice = "--processes adds more" if waited < busy else "the machine has no more cores"
             return (
-                f"the {cores} cores of {name} were busy for {busy / cores:.0%} of the time, and "
-                f"{own / busy:.0%} of that was the client's"
+                f"a process was busy for {busy:.0%} of the time and waited for a core for "
+                f"{waited:.0%}: {advice}"
             )
     return None
 
 
+def _bound_machine(loads: Collection[Load]) -> str | None:
+    for busy, own in _machines(loads):
+        if busy > BUSY_MACHINE and own >= OWN_SHARE:
+            return f"all cores were busy for {busy:.0%} of the time, {own:.0%} of it by the client"
+    return None
+
+
 def _unbound(loads: Collection[Load]) -> str:
-    if not any(load.seconds >= LEAST_S for load in loads):
+    if not loads:
         return f"less than {LEAST_S} s tells nothing"
-    return f"its busiest process was busy for {max(map(_busy, loads)):.0%} of the time"
+    busiest = max(load.cpu_s / load.seconds for load in loads)
+    busy, own = max(_machines(loads))
+    return (
+        f"its busiest process was busy for {busiest:.0%} of the time, all cores for {busy:.0%}, "
+        f"{own:.0%} of it by the client"
+    )
 
 
-def _busy(load: Load) -> float:
-    return load.cpu_s / load.seconds if load.seconds >= LEAST_S else 0.0
+def _machines(loads: Collection[Load]) -> list[tuple[float, float]]:
+    """Return for each machine how busy its cores were, and the client's share in that."""
+    machines: dict[str, list[Load]] = defaultdict(list)
+    for load in loads:
+        machines[load.machine].append(load)
+    shares = []
+    for on_it in machines.values():
+        busy = max(load.machine_busy_s / load.seconds for load in on_it)
+        own = sum(load.cpu_s / load.seconds for load in on_it)
+        shares.append((busy / on_it[0].cores, min(1.0, own / busy) if busy else 0.0))
+    return shares
