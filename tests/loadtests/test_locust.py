@@ -1,0 +1,341 @@
+"""Locust runs as a user starts them: every shape, over a live registry, and over wrong ones.
+
+Locust patches what imports it, so each run is a process of its own. All are started at once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests.client.registry import Registry as Client
+from loadtests.images import Image, catalog
+from loadtests.seed import push_image
+from loadtests.swarm.conductor import Impossible, check
+from loadtests.swarm.options import Settings, add_options, settings
+from tests.clients.processes import Daemon, free_port
+from tests.live.processes import Registry, wait_until
+
+pytestmark = pytest.mark.live
+ROOT = Path(__file__).parents[2]
+SCALE = 0.001
+LASTS = "--duration 4 --think-time 0.05-0.2"
+WAIT_S = 100
+RUNS = {
+    "herd": "--nodes 30 --rounds 2 --verify xxh3 --node-cache image",
+    "processes": "--nodes 9 --images redis,node --processes 2",
+    "rolling": "--shape rolling --nodes 7 --waves 3 --images redis,node --node-cache layers",
+    "cold": "--shape cold --nodes 4 --rounds 2 --node-cache image --drop-command true",
+    "steady": f"--shape steady --nodes 5 {LASTS}",
+    "mixed": f"--shape mixed --nodes 5 --push-weight 40 --push-size 0.05 {LASTS}",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    said: str
+    results: dict[str, Any]
+
+
+def wanted() -> Settings:
+    parser = ArgumentParser()
+    add_options(parser)
+    return settings(parser.parse_args([]))
+
+
+def command(*options: str) -> list[str | Path]:
+    port = str(free_port())
+    ports = ["--master-bind-port", port, "--master-port", port]
+    locustfile = ROOT / "loadtests" / "locustfile.py"
+    return [sys.executable, "-m", "locust", "-f", locustfile, *ports, *options]
+
+
+def play(results: Path, host: str, *options: str) -> Outcome:
+    host_options = ["--host", host] if host else []
+    done = subprocess.run(
+        command("--headless", "--results", str(results), *host_options, *options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    found = json.loads(results.read_text()) if results.exists() else {}
+    return Outcome(done.returncode, done.stdout, found)
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, Image]:
+    return {image.name: image for image in catalog(SCALE, ["herd", "redis", "node"])}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Image]) -> Iterator[str]:
+    workdir = tmp_path_factory.mktemp("swarm")
+    registry = Registry(workdir / "data", workdir, {})
+    client = Client(registry.host)
+    for image in images.values():
+        push_image(client, f"swarm/{image.name}", image)
+    client.close()
+    yield f"http://{registry.host}"
+    registry.stop()
+
+
+@pytest.fixture(scope="module")
+def outcomes(host: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """What came of all runs; most of a run's time is Locust's waiting."""
+    workdir = tmp_path_factory.mktemp("results")
+    with ThreadPoolExecutor(len(RUNS)) as threads:
+        running = {
+            name: threads.submit(play, workdir / f"{name}.json", host, *options.split())
+            for name, options in RUNS.items()
+        }
+        return {name: future.result() for name, future in running.items()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_of_each_shape_ends_by_itself_without_a_failure(
+    outcomes: dict[str, Outcome], name: str
+) -> None:
+    outcome = outcomes[name]
+    assert outcome.code == 0, outcome.said
+    assert outcome.results["complete"]
+    assert outcome.results["failures"] == []
+    assert (outcome.results["errors"], outcome.results["digest_mismatches"]) == (0, 0)
+    assert outcome.results["client"]["cpu_s"] > 0
+    assert "Traceback" not in outcome.said
+    assert "WARNING" not in outcome.said
+
+
+def test_each_node_of_a_herd_pulls_once_a_round_and_then_has_the_image(
+    outcomes: dict[str, Outcome], images: dict[str, Image]
+) -> None:
+    results, image = outcomes["herd"].results, images["herd"]
+    pulls = sorted((one["round"], one["node"], one["bytes"]) for one in results["pulls"])
+    first = [(0, node, image.size_bytes) for node in range(30)]
+    assert pulls == [*first, *((1, node, len(image.index)) for node in range(30))]
+    assert results["time_to_image"]["count"] == 60
+    assert results["time_to_image"]["last"] == max(one["seconds"] for one in results["pulls"])
+    # A ping, an index, a manifest, a config and six layers; then a ping and the index.
+    counts = {name: row["count"] for name, row in results["requests"].items()}
+    assert counts == {"GET ping": 60, "GET manifest": 90, "GET blob": 210}
+
+
+def test_a_run_reports_the_time_to_an_image_beside_the_requests(
+    outcomes: dict[str, Outcome],
+) -> None:
+    said = outcomes["herd"].said
+    assert any(line.split()[:3] == ["IMAGE", "swarm/herd", "60"] for line in said.splitlines())
+    assert "time to image   p50 " in said
+
+
+def test_processes_divide_the_nodes_and_lose_no_result(outcomes: dict[str, Outcome]) -> None:
+    results = outcomes["processes"].results
+    for image in ("swarm/redis", "swarm/node"):
+        nodes = sorted(one["node"] for one in results["pulls"] if one["image"] == image)
+        assert nodes == [*range(9)]
+    assert results["client"]["processes"] == 3
+    assert results["requests"]["GET ping"]["count"] == 18
+
+
+def test_a_node_that_keeps_layers_pulls_a_shared_base_once(
+    outcomes: dict[str, Outcome], images: dict[str, Image]
+) -> None:
+    results = outcomes["rolling"].results
+    redis, node = (images[name].platforms["linux/amd64"] for name in ("redis", "node"))
+    shared = sum(blob.size for blob in set(redis.blobs) & set(node.blobs))
+    assert shared > 0
+    by_image = {one["image"]: one["bytes"] for one in results["pulls"]}
+    assert by_image["swarm/redis"] == images["redis"].size_bytes
+    assert by_image["swarm/node"] == images["node"].size_bytes - shared
+    phases = results["time_to_image"]["by_phase"]
+    assert [of_it["count"] for of_it in phases.values()] == [4, 4, 6]
+
+
+def test_a_cold_round_begins_with_empty_caches(
+    outcomes: dict[str, Outcome], images: dict[str, Image]
+) -> None:
+    pulled = [one["bytes"] for one in outcomes["cold"].results["pulls"]]
+    assert pulled == [images["herd"].size_bytes] * 8
+
+
+def test_steady_nodes_pull_while_others_list_and_probe(outcomes: dict[str, Outcome]) -> None:
+    requests = outcomes["steady"].results["requests"]
+    assert {one["node"] for one in outcomes["steady"].results["pulls"]} == {*range(5)}
+    assert {"GET catalog", "GET tags", "HEAD manifest", "HEAD blob"} <= requests.keys()
+
+
+def test_mixed_tells_pulls_with_pushes_from_those_without(outcomes: dict[str, Outcome]) -> None:
+    results = outcomes["mixed"].results
+    phases = results["time_to_image"]["by_phase"]
+    assert list(phases) == ["quiet", "pushing"]
+    assert all(of_it["count"] for of_it in phases.values())
+    assert results["pushes"]["count"] > 0
+    assert results["requests"]["PATCH upload"]["count"] > 0
+    assert results["requests"]["GET catalog"]["errors"] == 0
+    assert results["requests"]["HEAD blob"]["errors"] == 0  # there was never such a blob
+
+
+class Locked(BaseHTTPRequestHandler):
+    """A registry that lets nobody in."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="here"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep quiet."""
+
+
+class Corrupting(BaseHTTPRequestHandler):
+    """A registry that gives one layer with a bit that is wrong."""
+
+    protocol_version = "HTTP/1.1"
+    answers: dict[str, tuple[str, str, bytes]]
+
+    def do_GET(self) -> None:
+        kind, digest, content = self.answers[self.path.rpartition("/")[2]]
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Docker-Content-Digest", digest)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep quiet."""
+
+
+@contextmanager
+def corrupting(image: Image) -> Iterator[tuple[str, str]]:
+    """Serve an image; yield where, and the digest that is wrong."""
+    manifest = image.platforms["linux/amd64"]
+    blobs = {
+        blob.digest: (blob.media_type, blob.digest, b"".join(blob.chunks()))
+        for blob in manifest.blobs
+    }
+    wrong = manifest.blobs[2].digest
+    kind, digest, content = blobs[wrong]
+    blobs[wrong] = (kind, digest, content[:-1] + bytes([content[-1] ^ 1]))
+    index_type = "application/vnd.oci.image.index.v1+json"
+    answers = {
+        "": ("application/json", "", b"{}"),
+        "latest": (index_type, image.index_digest, image.index),
+        manifest.digest: (manifest.media_type, manifest.digest, manifest.content),
+        **blobs,
+    }
+    handler = type("Handler", (Corrupting,), {"answers": answers})
+    with serving(handler) as host:
+        yield host, wrong
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_digest_that_is_wrong_fails_the_run_and_is_named(
+    tmp_path: Path, images: dict[str, Image]
+) -> None:
+    with corrupting(images["herd"]) as (host, wrong):
+        outcome = play(tmp_path / "results.json", host, "--nodes", "3")
+    assert outcome.code == 1, outcome.said
+    assert outcome.results["digest_mismatches"] == 3
+    assert sorted(line.partition(":")[0] for line in outcome.results["failures"]) == [
+        "node 0",
+        "node 1",
+        "node 2",
+    ]
+    assert all(wrong in line for line in outcome.results["failures"])
+    assert "3 digest mismatches" in outcome.said
+    assert wrong in outcome.said
+
+
+def test_a_run_without_its_images_says_in_its_last_line_how_to_seed(
+    tmp_path: Path, host: str
+) -> None:
+    outcome = play(tmp_path / "none", host, "--images", "herd,mysql", "--processes", "2")
+    seeding = f"python -m loadtests.seed --host {host} --images mysql"
+    assert outcome.said.splitlines()[-1] == f"error: swarm/mysql is not there: {seeding}"
+    assert (outcome.code, outcome.results) == (2, {})
+    assert "Traceback" not in outcome.said
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (None, "which registry? Say --host, as --host http://127.0.0.1:5000"),
+        ("http://127.0.0.1:{port}", "no registry answers at http://127.0.0.1:{port}: "),
+        ("ftp://127.0.0.1", "no registry answers at ftp://127.0.0.1: not an address of a registry"),
+    ],
+)
+def test_a_registry_that_is_none_is_told_in_a_line(host: str | None, said: str) -> None:
+    port = free_port()
+    with pytest.raises(Impossible) as raised:
+        check(host and host.format(port=port), wanted())
+    assert str(raised.value).startswith(said.format(port=port))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_registry_that_wants_a_password_is_said_to() -> None:
+    with serving(Locked) as host, pytest.raises(Impossible, match="see --registry-user and"):
+        check(host, wanted())
+
+
+def ask(address: str, form: dict[str, str] | None = None) -> Any:
+    data = urllib.parse.urlencode(form).encode() if form else None
+    with urllib.request.urlopen(address, data, timeout=WAIT_S) as answer:
+        return json.loads(answer.read())
+
+
+def test_the_web_page_starts_a_run_shows_its_images_and_stops_it(host: str, tmp_path: Path) -> None:
+    port = str(free_port())
+    page = f"http://127.0.0.1:{port}"
+    daemon = Daemon(command("--web-host", "127.0.0.1", "--web-port", port), tmp_path / "log", {})
+    try:
+        daemon.wait_until(lambda: ask(f"{page}/stats/requests")["state"] == "ready")
+        form = {
+            "host": host,
+            "shape": "steady",
+            "nodes": "3",
+            "think_time": "0.1",
+            "duration": "90",
+        }
+        assert ask(f"{page}/swarm", form)["success"]
+
+        def shown() -> set[tuple[str, str]]:
+            stats = ask(f"{page}/stats/requests")["stats"]
+            return {(row["method"], row["name"]) for row in stats}
+
+        wait_until(lambda: ("IMAGE", "swarm/herd") in shown(), "the image is shown")
+        assert ask(f"{page}/stop", {"": ""})["success"]
+        wait_until(lambda: "not taken to its end" in daemon.output(), "the run is summed up")
+    finally:
+        assert daemon.stop() == 1
+    assert "Traceback" not in daemon.output()
