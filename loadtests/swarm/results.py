@@ -146,7 +146,8 @@ def figures(ledger: Ledger, seconds: float) -> dict[str, Any]:
         "bytes": moved,
         "bytes_per_s": moved / seconds if seconds else 0.0,
         "errors": sum(requests.errors for requests in ledger.requests.values()),
-        "digest_mismatches": sum(one.is_mismatch for one in (*ledger.pulls, *ledger.pushes)),
+        "digest_mismatches": sum(pull.is_mismatch for pull in ledger.pulls)
+        + sum(push.is_mismatch for push in ledger.pushes),
         "failures": failures(ledger),
         "client": judge(ledger.loads.values(), seconds),
     }
