@@ -6,12 +6,12 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from urllib.parse import urljoin
 
 from loadtests.client.auth import Access, Credentials
-from loadtests.client.failures import Cut, Disconnected, Failure, Refused, Unauthorized
-from loadtests.client.wire import Answer, Body, Connections, Origin, Request
+from loadtests.client.failures import Cut, Disconnected, Failure, Refused, Truncated, Unauthorized
+from loadtests.client.wire import Answer, Body, Connections, Request, split
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
@@ -36,7 +36,7 @@ class Calls:
         self, base: str, credentials: Credentials | None, observe: Observe, connections: Connections
     ) -> None:
         self._base = base
-        self._origin = Origin.of(base)
+        self._origin = split(base)[0]
         self._observe = observe
         self._connections = connections
         self._access = Access(credentials, self._fetch_token)
@@ -57,7 +57,10 @@ class Calls:
         It is observed once, when the context ends, with the bytes received or sent. What a
         redirection, a new token and waiting for a busy server take is part of its time.
         """
-        request = Request(name.split()[0], urljoin(self._base, target), headers, body)
+        origin = self._origin
+        if not target.startswith("/"):
+            origin, target = split(urljoin(self._base, target))
+        request = Request(name.split()[0], origin, target, headers, body)
         begun_s, answer = time.perf_counter(), None
 
         def observe(error: Exception | None) -> None:
@@ -83,8 +86,7 @@ class Calls:
         """Ask again, a few times, where a busy server says when."""
         for _ in range(MAX_WAITS):
             answer = self._authorized(request, scope)
-            wait = answer.header("Retry-After")
-            if answer.status not in BUSY or not wait:
+            if answer.status not in BUSY or not (wait := answer.header("Retry-After")):
                 return answer
             answer.end()
             time.sleep(min(float(wait) if wait.isdigit() else 1.0, MAX_WAIT_S))
@@ -110,19 +112,20 @@ class Calls:
         """Follow redirections of what is read; only the registry sees the authorization."""
         for _ in range(MAX_REDIRECTS):
             answer = self._connections.ask(self._with(request, authorization))
-            location = answer.header("Location")
             if answer.status not in REDIRECTS or request.method not in ("GET", "HEAD"):
                 return answer
             with answer:
                 answer.content()
-            request = Request(request.method, urljoin(request.url, location), request.headers)
+            scheme, host, port = request.origin
+            here = f"{scheme}://{host}:{port}{request.target}"
+            origin, target = split(urljoin(here, answer.header("Location")))
+            request = request._replace(origin=origin, target=target)
         raise Failure(f"redirected more than {MAX_REDIRECTS} times")
 
     def _with(self, request: Request, authorization: str | None) -> Request:
-        if authorization is None or Origin.of(request.url) != self._origin:
+        if authorization is None or request.origin != self._origin:
             return request
-        headers = {**request.headers, "Authorization": authorization}
-        return Request(request.method, request.url, headers, request.body)
+        return request._replace(headers={**request.headers, "Authorization": authorization})
 
     def learn(self, answer: Answer) -> None:
         """Learn from an answer what the registry wants to see."""
@@ -149,6 +152,8 @@ def error_code(answer: Answer) -> str:
 
 def as_failure(error: Exception) -> Exception:
     """Return what the network did as a Failure, and anything else as it is."""
+    if isinstance(error, IncompleteRead):
+        return Truncated("the body ended between two chunks or in one")
     if isinstance(error, OSError | HTTPException):
         return Disconnected(f"{type(error).__name__}: {error}".rstrip(": "))
     return error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,34 +42,36 @@ def pull_image(
         manifest = registry.manifest(name, chosen)
     config, layers = parts(manifest)
     size = len(manifest.content) + (len(index.content) if index is not manifest else 0)
-    missing = [part for part in dict.fromkeys(layers) if part.digest not in held]
+    counts = pull_blobs(registry, name, [config], held, at_once)
+    counts += pull_blobs(registry, name, layers, held, at_once)
+    return Pulled(manifest.digest, len(counts), size + sum(counts))
 
-    def pull(part: Descriptor) -> int:
-        count = registry.pull_blob(name, part.digest, part.size)
-        held.add(part.digest)
+
+def pull_blobs(
+    registry: Registry, name: str, blobs: Sequence[Descriptor], held: set[str], at_once: int
+) -> list[int]:
+    """Pull those that are not held, so many at once; return how many bytes each had."""
+    missing = [blob for blob in dict.fromkeys(blobs) if blob.digest not in held]
+    failures: list[BaseException] = []
+
+    def pull(blob: Descriptor) -> int:
+        if failures:
+            return 0
+        try:
+            count = registry.pull_blob(name, blob.digest, blob.size)
+        except BaseException as error:
+            failures.append(error)
+            raise
+        held.add(blob.digest)
         return count
 
-    if config.digest not in held:
-        size += pull(config)
-    try:
-        size += sum(side_by_side(pull, missing, at_once))
-    except Exception:
-        raise
-    except BaseException:
-        registry.close()  # this node is stopped, and waits for no layer
-        raise
-    return Pulled(manifest.digest, len(missing), size)
-
-
-def side_by_side(
-    pull: Callable[[Descriptor], int], missing: Sequence[Descriptor], at_once: int
-) -> list[int]:
     with ThreadPoolExecutor(at_once) as threads:
-        runs = [threads.submit(pull, part) for part in missing]
         try:
-            return [run.result() for run in as_completed(runs)]
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
+            return list(threads.map(pull, missing))
+        except BaseException as error:
+            failures.append(error)
+            if not isinstance(error, Exception):
+                registry.close()  # the node is stopped, and waits for nothing
             raise
 
 

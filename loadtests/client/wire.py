@@ -15,10 +15,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from io import DEFAULT_BUFFER_SIZE
 from types import TracebackType
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gevent.monkey import get_original
@@ -46,18 +47,20 @@ class _OfThread(get_original("threading", "local")):  # type: ignore[misc]
 _own = _OfThread()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     scheme: str
     host: str
     port: int
 
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Failure(f"not an address of a registry: {url!r}")
-        return cls(parts.scheme, parts.hostname, parts.port or (443, 80)[parts.scheme == "http"])
+
+def split(url: str) -> tuple[Origin, str]:
+    """Return where an absolute URL leads, and the target to ask for there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Failure(f"not an address of a registry: {url!r}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    return Origin(parts.scheme, parts.hostname, port), target
 
 
 @dataclass
@@ -69,23 +72,24 @@ class Body:
     """None sends it in chunked transfer encoding."""
     sent_bytes: int = 0
 
+    @property
+    def framing(self) -> dict[str, str]:
+        if self.length is None:
+            return {"Transfer-Encoding": "chunked"}
+        return {"Content-Length": str(self.length)}
+
     def __iter__(self) -> Iterator[bytes | memoryview]:
         for piece in self.pieces():
             yield piece
             self.sent_bytes += len(piece)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Body | None = None
-
-    @property
-    def target(self) -> str:
-        parts = urlsplit(self.url)
-        return f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    origin: Origin
+    target: str
+    headers: Mapping[str, str]
+    body: Body | None
 
 
 class Connection:
@@ -106,19 +110,15 @@ class Connection:
 
     def ask(self, request: Request) -> HTTPResponse:
         """Send a request; return its answer, also one that comes before the body is read."""
-        headers, body = dict(request.headers), request.body
-        is_chunked = body is not None and body.length is None
-        if body is not None:
-            framing = ("Transfer-Encoding", "chunked") if is_chunked else None
-            headers.update([framing or ("Content-Length", str(body.length))])
+        method, _, target, headers, body = request
+        if body is None:
+            self.http.request(method, target, headers=headers)
+            return self.http.getresponse()
+        headers = {**headers, **body.framing}
         try:
-            self.http.request(
-                request.method, request.target, body, headers, encode_chunked=is_chunked
-            )
+            self.http.request(method, target, body, headers, encode_chunked=body.length is None)
         except (BrokenPipeError, ConnectionResetError):
-            if body is None:
-                raise
-            self.is_broken = True
+            self.is_broken = True  # the answer tells why
         return self.http.getresponse()
 
     def is_stale(self) -> bool:
@@ -167,7 +167,7 @@ class Connections:
 
         A GET or HEAD that meets a connection closed by the server is sent once more.
         """
-        connection = self._take(Origin.of(request.url))
+        connection = self._take(request.origin)
         was_kept = connection.is_kept
         try:
             return Answer(self, connection, connection.ask(request))
@@ -288,7 +288,7 @@ class Answer:
         """Return a body of a few MiB at most; raise WrongLength, Truncated."""
         content = self._response.read(MAX_CONTENT_BYTES)
         self.received_bytes = len(content)
-        if not self._response.isclosed():
+        if self.received_bytes == MAX_CONTENT_BYTES:
             raise WrongLength(f"{self.length or 'many'} bytes come where a few were expected")
         if self.length not in (None, self.received_bytes):
             raise Truncated(f"the body ended after {self.received_bytes} of {self.length} bytes")
