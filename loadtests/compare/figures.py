@@ -74,9 +74,17 @@ class Results:
         return list(dict.fromkeys([*told, *(run["contender"] for run in self.runs)]))
 
     def select(self, **where: object) -> Iterator[Run]:
-        """Yield the runs that came to an end, and whose fields are these."""
+        """Yield the runs that came to an end, and whose fields are these.
+
+        One node is no herd: what it takes alone is there for a bar.
+        """
         for run in self.runs:
-            if is_complete(run) and all(run.get(key) == value for key, value in where.items()):
+            is_herd = run["nodes"] > 1 or run["what"] != "nodes"
+            if (
+                is_complete(run)
+                and is_herd
+                and all(run.get(key) == value for key, value in where.items())
+            ):
                 yield run
 
     def options(self, field: str, **where: object) -> list[Any]:
@@ -104,18 +112,17 @@ class Results:
 
     def why_absent(self, name: str) -> str:
         """Say in one line why there are no figures of a contender."""
-        told = [each.get("error") for each in self.contenders if each["name"] == name]
+        told = [each.get("left_out") for each in self.contenders if each["name"] == name]
         errors = [run.get("error") for run in self.runs if run["contender"] == name]
-        return next((str(error) for error in [*told, *errors] if error), "not measured")
+        return next((last_line(error) for error in [*told, *errors] if error), "not measured")
 
     def absent(self, shown: Sequence[str]) -> list[str]:
         """Say of every contender that is not shown why."""
         return [f"{name}: {self.why_absent(name)}" for name in self.names if name not in shown]
 
-    def bound_note(self, **where: object) -> str:
-        if not any(map(is_client_bound, self.select(**where))):
-            return ""
-        return f"{BOUND} (hollow): the client's own CPU may have held it back."
+    def bound_note(self, mark: str = BOUND, **where: object) -> str:
+        is_bound = any(map(is_client_bound, self.select(**where)))
+        return f"{mark}: held back by the client." if is_bound else ""
 
     def herd_note(self) -> str:
         """Say what the herd pulls."""
@@ -133,6 +140,11 @@ def usual(counts: Iterable[int]) -> int:
     return USUAL_NODES if USUAL_NODES in measured else max(measured, default=0)
 
 
+def last_line(error: str) -> str:
+    """Return what a log ends with."""
+    return ["?", *error.strip().splitlines()][-1]
+
+
 def is_complete(run: Run) -> bool:
     return not run.get("error") and bool(run.get("result"))
 
@@ -143,7 +155,27 @@ def is_client_bound(run: Run) -> bool:
 
 def time_to_image(which: str) -> Measure:
     """Measure a percentile of the nodes' times, in seconds: "p50", "p99", "last"."""
-    return lambda run: (run["result"].get("time_to_image") or {}).get(which)
+
+    def measure(run: Run) -> float | None:
+        value: float | None = (run["result"].get("time_to_image") or {}).get(which)
+        return value
+
+    return measure
+
+
+HALF = time_to_image("p50")
+LAST = time_to_image("last")
+
+
+def phase_p99(phase: str) -> Measure:
+    """Measure the 99th percentile of the nodes' times in a part of the run, in seconds."""
+
+    def measure(run: Run) -> float | None:
+        phases = (run["result"].get("time_to_image") or {}).get("by_phase") or {}
+        value: float | None = (phases.get(phase) or {}).get("p99")
+        return value
+
+    return measure
 
 
 def cpu_a_node(run: Run) -> float | None:
@@ -151,7 +183,8 @@ def cpu_a_node(run: Run) -> float | None:
 
 
 def server_cpu(run: Run) -> float | None:
-    return run.get("server_cpu_s")
+    value: float | None = run.get("server_cpu_s")
+    return value
 
 
 def peak_memory(run: Run) -> float | None:

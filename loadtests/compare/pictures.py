@@ -7,12 +7,14 @@ from matplotlib import rc_context
 from loadtests.compare.drawing import STYLE, Palette, Picture, png
 from loadtests.compare.figures import Results
 from loadtests.compare.pictures_load import pulls_while_pushing, request_times
-from loadtests.compare.pictures_server import cpu_by_nodes, sent_by_azure, usage_over_time
-from loadtests.compare.pictures_time import time_by_image, time_by_nodes
+from loadtests.compare.pictures_nodes import cpu_by_nodes, time_by_nodes
+from loadtests.compare.pictures_panels import time_by_image, time_by_shape
+from loadtests.compare.pictures_server import sent_by_azure, usage_over_time
 
 ALL = (
     time_by_image,
     time_by_nodes,
+    time_by_shape,
     usage_over_time,
     cpu_by_nodes,
     sent_by_azure,

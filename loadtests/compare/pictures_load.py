@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from loadtests.bench.ratios import number
 from loadtests.compare.drawing import (
     BEHIND,
+    HALO,
     INK,
     Palette,
     Picture,
@@ -28,15 +29,16 @@ from loadtests.compare.figures import (
     Results,
     Run,
     in_time,
+    phase_p99,
     request_ms,
-    time_to_image,
 )
 
 KINDS = ("manifest", "blob")
 PERCENTILES = ("p50", "p95", "p99", "max")
 LATENCY_HEADING = "How long requests take"
 MIXED_HEADING = "Pulls while others push"
-P99 = time_to_image("p99")
+QUIET_P99 = phase_p99("quiet")
+PUSHING_P99 = phase_p99("pushing")
 Pair = tuple[Figure, Figure]
 
 
@@ -120,7 +122,11 @@ def pulls_while_pushing(results: Results, palette: Palette) -> Picture:
     pairs = {name: pair for name in results.names if (pair := with_and_without(results, name))}
     if not pairs:
         return Picture.missing("mixed", MIXED_HEADING, "No pulls were measured beside pushes.")
-    ratios = {name: pushed_ratio(results, name) for name in pairs}
+    ratios = {
+        name: ratio
+        for name in pairs
+        if (ratio := results.figure(growth, what="mixed", contender=name))
+    }
     title = mixed_title(ratios)
     about = (
         "Until 99 % of the pulls are complete, without pushes and with them; whisker: least to"
@@ -146,31 +152,21 @@ def pulls_while_pushing(results: Results, palette: Palette) -> Picture:
 
 def with_and_without(results: Results, name: str) -> Pair | None:
     """Return the pulls' p99 without pushes and with them."""
-    pushed = results.figure(P99, what="mixed", shape="mixed", contender=name)
-    alone = results.figure(alone_p99, what="mixed", contender=name)
+    alone = results.figure(QUIET_P99, what="mixed", contender=name)
+    pushed = results.figure(PUSHING_P99, what="mixed", contender=name)
     return (alone, pushed) if alone and pushed else None
 
 
-def alone_p99(run: Run) -> float | None:
-    return None if run["shape"] == "mixed" else P99(run)
-
-
-def pushed_p99(run: Run) -> float | None:
-    return P99(run) if run["shape"] == "mixed" else None
-
-
-def pushed_ratio(results: Results, name: str) -> Figure:
-    """Return with by without, round by round; of the medians where no round has both."""
-    alone = results.by_round(alone_p99, what="mixed", contender=name)
-    pushed = results.by_round(pushed_p99, what="mixed", contender=name)
-    both = [pushed[each] / alone[each] for each in pushed if alone.get(each)]
-    return Figure(both)
+def growth(run: Run) -> float | None:
+    """Measure how much longer pulls take with pushes than without, in the same run."""
+    alone, pushed = QUIET_P99(run), PUSHING_P99(run)
+    return pushed / alone if alone and pushed else None
 
 
 def mixed_title(ratios: Mapping[str, Figure]) -> str:
     if OURS not in ratios:
         return MIXED_HEADING
-    title = f"Beside pushes, pulls take {number(ratios[OURS].median)} × as long"
+    title = f"During pushes, pulls take {number(ratios[OURS].median)} × as long"
     theirs = ratios.get(THEIRS)
     return f"{title} ({THEIRS}: {number(theirs.median)} ×)" if theirs else title
 
@@ -183,4 +179,4 @@ def draw_pair(axes: Axes, row: int, pair: Pair, colour: str) -> None:
             at = [row + shift] * 2
             axes.plot([figure.low, figure.high], at, color=INK, lw=1.4, zorder=3)
         label = f"{in_time(figure.median)}{figure.mark} {told}"
-        axes.annotate(label, (figure.high, row + shift), (6, 0), **BEHIND)
+        axes.annotate(label, (figure.high, row + shift), (6, 0), path_effects=HALO, **BEHIND)

@@ -1,4 +1,4 @@
-"""What serving a herd costs: CPU, memory, and what Azure sends."""
+"""What serving a herd takes: CPU and memory over time, and what Azure sends."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from loadtests.compare.drawing import (
     bar_row,
     canvas,
     in_times,
-    name_lines,
     name_rows,
     rows_of_bars,
     short,
 )
 from loadtests.compare.figures import (
+    LAST,
     NOTHING,
     OURS,
     THEIRS,
@@ -32,18 +32,16 @@ from loadtests.compare.figures import (
     Results,
     Run,
     cores_over_time,
-    cpu_a_node,
     images_sent,
     in_time,
     peak_memory,
     server_cpu,
     usual,
 )
-from loadtests.compare.pictures_time import LAST, draw_by_nodes, line_ends, node_counts, nodes_table
+from loadtests.compare.pictures_nodes import nodes_table
 
 MIB = 1 << 20
 USAGE_HEADING = "Server CPU and memory over time"
-CPU_HEADING = "CPU a node, by number of nodes"
 EGRESS_HEADING = "What Azure sends"
 AZURE = "Azure"
 BESIDE: dict[str, Any] = {"loc": "right", "size": 9, "color": INK, "pad": 3}
@@ -135,46 +133,6 @@ def usage_row(results: Results, name: str, nodes: int) -> list[str]:
         memory.text("MiB", 1 / MIB) if memory else NOTHING,
         last.time() if last else NOTHING,
     ]
-
-
-def cpu_by_nodes(results: Results, palette: Palette) -> Picture:
-    names = [
-        name for name in results.names if results.figure(cpu_a_node, what="nodes", contender=name)
-    ]
-    if not names:
-        return Picture.missing("cpu", CPU_HEADING, "No server's CPU was measured.")
-    title = cpu_title(results)
-    about = (
-        f"{results.herd_note()}, all nodes at once. User and system time of the server's processes"
-        f" by the number of nodes; line: median of the rounds, band: least to greatest."
-    )
-    picture = canvas(title, about, 3.6)
-    axes = picture.subplots()
-    draw_by_nodes(axes, results, cpu_a_node, names, palette)
-    axes.set_ylim(0, None)
-    axes.set_ylabel("server's CPU a node")
-    in_times(axes.yaxis)
-    name_lines(axes, line_ends(results, cpu_a_node, names), palette)
-    table = nodes_table(results, names, cpu_cell, "CPU a node")
-    return Picture("cpu", CPU_HEADING, title, about, table, results.absent(names), picture)
-
-
-def cpu_title(results: Results) -> str:
-    figures = [
-        (count, figure)
-        for count in node_counts(results)
-        if (figure := results.figure(cpu_a_node, what="nodes", nodes=count, contender=OURS))
-    ]
-    if not figures:
-        return CPU_HEADING
-    (few, first), (many, last) = figures[0], figures[-1]
-    title = f"A node costs {OURS} {in_time(first.median)} of CPU when {few} pull"
-    return title if few == many else f"{title}, {in_time(last.median)} when {many} do"
-
-
-def cpu_cell(results: Results, name: str, nodes: int) -> str:
-    figure = results.figure(cpu_a_node, what="nodes", nodes=nodes, contender=name)
-    return figure.time() if figure else NOTHING
 
 
 def sent_by_azure(results: Results, palette: Palette) -> Picture:

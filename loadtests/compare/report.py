@@ -15,7 +15,7 @@ import click
 from jinja2 import Environment, StrictUndefined
 
 from loadtests.bench.ratios import number
-from loadtests.compare.figures import NOTHING, Results
+from loadtests.compare.figures import NOTHING, Results, last_line
 from loadtests.compare.pictures import draw, make
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -53,7 +53,9 @@ def summary(results: Results) -> dict[str, Any]:
     return {
         "machine": results.machine,
         "settings": {
-            name: as_text(value) for name, value in results.settings.items() if name != "command"
+            name.replace("_", " "): as_text(value)
+            for name, value in results.settings.items()
+            if name != "command"
         },
         "command": results.settings.get("command") or "make swarm",
         "contenders": [contender_row(results, name) for name in results.names],
@@ -92,16 +94,21 @@ def bar_row(bar: Mapping[str, Any]) -> dict[str, Any]:
 
 def failed_row(run: Mapping[str, Any]) -> str:
     what = f"{run['contender']}: {run['what']}, {run['shape']}, {run['nodes']} nodes"
-    return f"{what}, round {run['round'] + 1}: {run['error']}"
+    return f"{what}, round {run['round'] + 1}: {last_line(run['error'])}"
 
 
 def bound_rows(results: Results) -> list[str]:
-    """Return the kinds of runs that the client held back, each once."""
-    told: dict[str, str] = {}
+    """Return a line for each contender with the runs that the client held back, and a reason."""
+    told: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
     for run in results.bound_runs():
-        what = f"{run['contender']}: {run['shape']}, {run['image']}, {run['nodes']} nodes"
-        told.setdefault(what, str(run["result"]["client"].get("why") or ""))
-    return [f"{what} ({why})" if why else what for what, why in told.items()]
+        what = f"{run['shape']} of {run['nodes']} × {run['image']}"
+        told.setdefault(run["contender"], []).append(what)
+        reasons.setdefault(run["contender"], run["result"]["client"].get("why") or "")
+    return [
+        f"{name}: {', '.join(dict.fromkeys(whats))}; the first because {reasons[name]}"
+        for name, whats in told.items()
+    ]
 
 
 @click.command(help="Draw the report of a comparison again, from its JSON.")

@@ -122,7 +122,7 @@ def test_the_page_says_how_to_measure_again(page: str) -> None:
 
 
 def test_a_run_that_the_client_held_back_is_marked(page: str) -> None:
-    assert "fastreg: thundering-herd, herd, 200 nodes" in page
+    assert "fastreg: thundering-herd of 200 × herd; the first because a process was busy" in page
     assert any(cell.endswith("s†") or "s†\n" in cell for cell in Page(page).cells)
 
 
@@ -144,7 +144,7 @@ def test_nothing_at_all_is_a_page_too(tmp_path: Path) -> None:
 
 def test_a_failed_run_is_named_and_in_no_figure(tmp_path: Path) -> None:
     results = small_results()
-    results["runs"][0] |= {"result": None, "error": "the server died"}
+    results["runs"][0] |= {"result": None, "error": "a log\nthe server died\n"}
     content = told(results, tmp_path)
     assert "fastreg: images, thundering-herd, 50 nodes, round 1: the server died" in content
     assert "No image was pulled by itself." in content
