@@ -76,10 +76,14 @@ class Crew:
         self._busy = 0
         self._meter: Meter | None = None
 
-    def enlist(self, member: Member) -> int:
-        """Return its number among its kind."""
+    def enlist(self, member: Member) -> None:
         self._members[member.kind].append(member)
-        return len(self._members[member.kind]) - 1
+
+    def dismiss(self, member: Member) -> None:
+        """A member is no more: Locust has stopped it."""
+        members = self._members[member.kind]
+        if member in members:
+            members.remove(member)
 
     def assemble(self, wanted: Settings) -> None:
         """A run begins: forget the members of the last one."""

@@ -41,11 +41,14 @@ class Member(User):
         self._settings: Settings = environment.crew.settings
         self._crew.enlist(self)
 
+    def on_stop(self) -> None:
+        self._crew.dismiss(self)
+
     @task
     def take_part(self) -> None:
         part = self.parts.get()
-        part.wait()
         try:
+            part.wait()
             self.play(part)
         finally:
             self._crew.leave(part.step)
