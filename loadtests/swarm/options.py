@@ -7,7 +7,9 @@ number, and what they mean is checked when a run starts.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 SHAPES = ("thundering-herd", "rolling", "steady", "cold", "mixed")
 NODE_CACHES = ("none", "layers", "image")
@@ -58,6 +60,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         for trait in ("include_in_web_ui", "is_secret", "is_required", "is_multiple"):
             is_set = trait == "include_in_web_ui" or (trait, flag) == ("is_secret", _SECRET)
             setattr(action, trait, is_set)
+    group.add_argument(
+        "--swarm-help",
+        action=_ShowOptions,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show these options: Locust's --help knows only its own",
+    )
+
+
+class _ShowOptions(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        shown = argparse.ArgumentParser("locust -f loadtests/locustfile.py", add_help=False)
+        add_options(shown)
+        print(shown.format_help(), end="")
+        parser.exit()
 
 
 _SECRET = "--registry-password"
@@ -100,8 +123,8 @@ _OPTIONS: tuple[tuple[str, str | int | float, str], ...] = (
     (
         "--think-time",
         "1-5",
-        "how long a node of `steady` or `mixed` waits before it pulls (as do pushers, listers and "
-        "probers before they act): so long, or from-to, evenly spread",
+        "how long a node of `steady` or `mixed` waits before each pull, and whoever else there is "
+        "before what it does: so long, or evenly spread from-to",
     ),
     (
         "--node-cache",
@@ -117,7 +140,11 @@ _OPTIONS: tuple[tuple[str, str | int | float, str], ...] = (
         "fails when it fails",
     ),
     ("--push-weight", 5.0, "pushers for every 100 nodes, in `mixed`"),
-    ("--list-weight", 2.0, "listers of tags and repositories for every 100 nodes, in the same"),
+    (
+        "--list-weight",
+        2.0,
+        "listers of repositories and tags for every 100 nodes, in `steady` and `mixed`",
+    ),
     (
         "--probe-weight",
         2.0,

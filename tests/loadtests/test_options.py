@@ -31,11 +31,21 @@ def test_images_stand_below_the_prefix_that_is_given() -> None:
 
 
 def test_every_option_says_what_it_is_and_only_the_password_is_hidden() -> None:
-    actions = [action for action in parser()._actions if action.dest != "help"]
+    names = vars(parser().parse_args([]))
+    actions = [action for action in parser()._actions if action.dest in names]
     assert all(action.help for action in actions)
     assert all(vars(action)["include_in_web_ui"] for action in actions)
     hidden = [action.dest for action in actions if vars(action)["is_secret"]]
     assert hidden == ["registry_password"]
+
+
+def test_the_options_are_shown_though_locusts_help_does_not_know_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["--swarm-help"])
+    assert ended.value.code == 0
+    assert "--shape {thundering-herd,rolling,steady,cold,mixed}" in capsys.readouterr().out
 
 
 def test_every_value_has_the_type_that_the_web_page_keeps() -> None:
