@@ -19,6 +19,8 @@ from loadtests.docker_swarm.engine import Engine
 from loadtests.docker_swarm.network import BRIDGE, GATEWAY, NAMESPACE, SUBNET, node_address
 
 START_TIMEOUT_S = 60
+MAX_DIRECTORY_CHARACTERS = 60
+"""Below it daemons have sockets, whose names the kernel limits to 107."""
 SCRIPT = """
 set -e
 hostname "$1"
@@ -74,7 +76,9 @@ def ticks(pid: int) -> int:
 
 
 def start_node(directory: Path, number: int, cgroup: str) -> Node:
-    """Start a daemon, without waiting for it."""
+    """Start a daemon, without waiting for it. Raises RuntimeError."""
+    if len(str(directory)) > MAX_DIRECTORY_CHARACTERS:
+        raise RuntimeError(f"{directory} is too long for the names of sockets: use --directory")
     name, address = f"node{number}", node_address(number)
     home = directory / name
     home.mkdir()
