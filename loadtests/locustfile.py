@@ -75,7 +75,8 @@ def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
     def finish_in_browser(**_: Any) -> None:
         if not environment.parsed_options.headless:
             swarm.finish()
-            print(swarm.outcome(), flush=True)
+            for line in swarm.outcome():
+                logging.getLogger("swarm").info(line)  # which the page shows too
 
     def judge(**_: Any) -> None:
         swarm.finish()
@@ -85,7 +86,8 @@ def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
 
     def tell(**_: Any) -> None:
         if environment.parsed_options.headless:
-            print(swarm.outcome(), file=sys.stderr, flush=True)
+            error = [f"error: {swarm.obstacle}"] if swarm.obstacle else []
+            print(*swarm.outcome(), *error, sep="\n", file=sys.stderr, flush=True)
 
     # Before a headless run has ended, Locust has no handler of its own yet: its processes would
     # outlive it.

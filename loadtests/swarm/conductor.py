@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import gevent
@@ -19,7 +20,7 @@ from loadtests.swarm.connect import TAG, connect
 from loadtests.swarm.crew import Order
 from loadtests.swarm.load import Meter
 from loadtests.swarm.options import Settings
-from loadtests.swarm.plan import Step, head_counts, steps
+from loadtests.swarm.plan import Step, steps
 from loadtests.swarm.results import Ledger, figures
 
 logger = logging.getLogger("swarm")
@@ -48,11 +49,12 @@ class Crews(Protocol):
 class Run:
     """One run: what is wanted, what has been reported, how it ends."""
 
-    def __init__(self, host: str, wanted: Settings, crews: Crews) -> None:
+    def __init__(self, host: str, wanted: Settings, crews: Crews, user_count: int) -> None:
         self.host = host
         self.wanted = wanted
         self.is_complete = False
         self._crews = crews
+        self._user_count = user_count
         self._ledger = Ledger()
         self._started = datetime.now(UTC)
         self._start_s: float | None = None
@@ -94,8 +96,8 @@ class Run:
         }
 
     def _wait_for_users(self) -> None:
-        wanted, ends_s = sum(head_counts(self.wanted).values()), time.monotonic() + SPAWN_WAIT_S
-        while self._crews.user_count() < wanted:
+        ends_s = time.monotonic() + SPAWN_WAIT_S
+        while self._crews.user_count() < self._user_count:
             if time.monotonic() > ends_s:
                 raise Impossible(f"not all users were there after {SPAWN_WAIT_S} s")
             gevent.sleep(0.01)
@@ -139,7 +141,9 @@ class Run:
 
 
 def check(host: str | None, wanted: Settings) -> None:
-    """Raise Impossible unless there is a registry that has the images."""
+    """Raise Impossible unless there is a registry that has the images, and room for results."""
+    if wanted.results and not Path(wanted.results).parent.is_dir():
+        raise Impossible(f"--results: there is no directory {Path(wanted.results).parent}")
     if not host:
         raise Impossible("which registry? Say --host, as --host http://127.0.0.1:5000")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from loadtests.swarm.conductor import Impossible, Run, check
 from loadtests.swarm.options import Misused, settings
 from loadtests.swarm.plan import head_counts
 from loadtests.swarm.summary import summary
+
+logger = logging.getLogger("swarm")
 
 SPAWN_RATE = 100_000
 """All at once: who has been spawned is connected to nothing, and waits."""
@@ -49,7 +52,7 @@ class Swarm(LoadTestShape):
     def __init__(self) -> None:
         super().__init__()
         self._run: Run | None = None
-        self._obstacle: str | None = None
+        self.obstacle: str | None = None
         self._results: dict[str, Any] | None = None
 
     def tick(self) -> tuple[int, float] | None:
@@ -60,7 +63,9 @@ class Swarm(LoadTestShape):
                 return self._prepare(self.runner.environment), SPAWN_RATE
             self._run.conduct()
         except (Misused, Impossible) as obstacle:
-            self._obstacle = str(obstacle)
+            self.obstacle = str(obstacle)
+            if not self.runner.environment.parsed_options.headless:
+                logger.error("%s", obstacle)
         return None
 
     def hear(self, environment: Environment, msg: Message) -> None:
@@ -75,9 +80,8 @@ class Swarm(LoadTestShape):
         if path := self._run.wanted.results:
             Path(path).write_text(json.dumps(self._results, indent=1) + "\n")
 
-    def outcome(self) -> str:
-        lines = [summary(self._results)] if self._results else []
-        return "\n".join([*lines, f"error: {self._obstacle}"] if self._obstacle else lines)
+    def outcome(self) -> list[str]:
+        return summary(self._results) if self._results else []
 
     @property
     def has_begun(self) -> bool:
@@ -86,16 +90,17 @@ class Swarm(LoadTestShape):
     def exit_code(self) -> int:
         """Return 2 for a run that could not be, 1 for one in which something failed."""
         if self._results is None:
-            return 2 if self._obstacle else 0
+            return 2 if self.obstacle else 0
         has_failed = self._results["failures"] or self._results["errors"]
         return int(bool(has_failed or self.runner.exceptions or not self._run.is_complete))
 
     def _prepare(self, environment: Environment) -> int:
-        self._run = self._obstacle = self._results = None
+        self._run = self.obstacle = self._results = None
         wanted = settings(environment.parsed_options)
         check(environment.host, wanted)
         counts = head_counts(wanted)
         for user_class in environment.user_classes:
             user_class.fixed_count = counts[user_class.__name__]
-        self._run = Run(environment.host, wanted, RunnersCrews(self.runner))
-        return sum(counts.values())
+        total = sum(user_class.fixed_count for user_class in environment.user_classes)
+        self._run = Run(environment.host, wanted, RunnersCrews(self.runner), total)
+        return total

@@ -9,8 +9,8 @@ SHOWN_FAILURES = 10
 PERCENTILES = ("p50", "p95", "p99", "last")
 
 
-def summary(results: Mapping[str, Any]) -> str:
-    return "\n".join(f"{title:<15} {text}" for title, text in _lines(results))
+def summary(results: Mapping[str, Any]) -> list[str]:
+    return [f"{title:<15} {text}" for title, text in _lines(results)]
 
 
 def _lines(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

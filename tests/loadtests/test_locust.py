@@ -5,6 +5,7 @@ Locust patches what imports it, so each run is a process of its own. All are sta
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -301,6 +302,12 @@ def test_a_registry_that_is_none_is_told_in_a_line(host: str | None, said: str) 
         check(host and host.format(port=port), wanted())
     assert str(raised.value).startswith(said.format(port=port))
     assert "\n" not in str(raised.value)
+
+
+def test_results_that_could_not_be_written_are_not_measured(tmp_path: Path) -> None:
+    wanted_results = dataclasses.replace(wanted(), results=str(tmp_path / "none" / "results.json"))
+    with pytest.raises(Impossible, match=f"--results: there is no directory {tmp_path}/none"):
+        check("http://127.0.0.1", wanted_results)
 
 
 def test_a_registry_that_wants_a_password_is_said_to() -> None:

@@ -87,7 +87,7 @@ def conduct(processes: Processes, *options: str) -> Run:
     add_options(parser)
     count = str(len(processes.members))
     wanted = settings(parser.parse_args(["--nodes", count, *options]))
-    processes.run = Run("http://registry", wanted, processes)
+    processes.run = Run("http://registry", wanted, processes, len(processes.members))
     try:
         processes.run.conduct()
     finally:

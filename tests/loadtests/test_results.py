@@ -123,7 +123,7 @@ def test_the_summary_shows_the_last_node_the_mismatches_and_a_bound_client() -> 
         loads={"local": Load("m", 2, 1.0, 0.95, 0, 1)},
     )
     head = {"shape": "cold", "nodes": 2, "rounds": 1, "images": ["swarm/herd"], "verify": "sha256"}
-    text = summary({**head, "complete": True, **figures(ledger, 1.0)})
+    text = "\n".join(summary({**head, "complete": True, **figures(ledger, 1.0)}))
     assert "last   1.500 s" in text
     assert "1 digest mismatches" in text
     assert "node 1: swarm/herd: not sha256:ab" in text
