@@ -41,7 +41,8 @@ class Contender:
     most_nodes: int = sys.maxsize
 
     @property
-    def takes_pushes(self) -> bool:
+    def is_registry(self) -> bool:
+        """Whether it lists and takes pushes, and does not only serve files."""
         return self.server != NGINX
 
 

@@ -30,9 +30,8 @@ class Case:
     def is_for(self, contender: Contender) -> bool:
         if self.nodes == 1:  # what a cold pull takes that nobody else waits for
             return contender == FASTREG_COLD
-        return self.nodes <= contender.most_nodes and (
-            self.shape != MIXED or contender.takes_pushes
-        )
+        is_herd = self.shape not in (STEADY, MIXED)
+        return self.nodes <= contender.most_nodes and (is_herd or contender.is_registry)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,8 @@ def cases(settings: Settings) -> list[Case]:
         IMAGES: [Case(IMAGES, HERD, name, settings.nodes_an_image) for name in settings.images],
         NODES: [Case(NODES, HERD, HERD_IMAGE, nodes) for nodes in (1, *settings.nodes)],
         BY_SHAPE: [
-            Case(BY_SHAPE, shape, HERD_IMAGE, settings.nodes_a_shape) for shape in settings.shapes
+            Case(BY_SHAPE, shape, HERD_IMAGE, settings.nodes_a_shape, settings.lasts_s)
+            for shape in settings.shapes
         ],
         PUSHES: [Case(PUSHES, MIXED, HERD_IMAGE, settings.nodes_a_shape, settings.lasts_s)],
     }

@@ -68,7 +68,7 @@ def told(run: Run) -> str:
     """Return a run in a line."""
     work = f"{run.shape} of {run.nodes} × {run.image}, round {run.round + 1}: {run.contender}"
     if run.error is not None:
-        return f"{work}: failed: {['?', *run.error.strip().splitlines()][-1]}"
+        return f"{work}: {['?', *run.error.strip().splitlines()][-1]}"
     times = run.measured["time_to_image"]
     cpu = "" if run.server_cpu_s is None else f", registry CPU {run.server_cpu_s:.2f} s"
     sent = "" if run.egress_bytes is None else f", from Azure {run.egress_bytes / 1e6:,.0f} MB"

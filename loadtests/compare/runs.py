@@ -26,6 +26,7 @@ LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 DROP = "loadtests.compare.drop"
 TIMEOUT_S = 900
 END_OF_LOG = 2_000
+SHOWN_FAILURES = 3
 
 
 @dataclass
@@ -91,10 +92,22 @@ def locust(workdir: Path, running: Running, case: Case) -> tuple[dict[str, Any] 
         stop(process)
         with contextlib.suppress(ProcessLookupError):  # the usual: no process of it is left
             os.killpg(process.pid, signal.SIGKILL)
-    said = log.read_text()[-END_OF_LOG:]
+    if code is None:
+        return None, f"locust had not ended after {TIMEOUT_S} s"
     if not results.exists():
-        return None, f"locust measured nothing in {TIMEOUT_S} s" if code is None else said
-    return compact(json.loads(results.read_text())), None if code == 0 else said
+        return None, log.read_text()[-END_OF_LOG:]
+    result = json.loads(results.read_text())
+    return compact(result), None if code == 0 else complaint(result)
+
+
+def complaint(result: dict[str, Any]) -> str:
+    """Return what failed, in a line."""
+    requests = (
+        f"{kind['errors']} of {kind['count']} {name}"
+        for name, kind in result["requests"].items()
+        if kind["errors"]
+    )
+    return "failed: " + "; ".join([*requests, *result["failures"][:SHOWN_FAILURES]])
 
 
 def compact(result: dict[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 
-from loadtests.bench.processes import CpuMeter, status_bytes, tree
+from loadtests.bench.processes import CpuMeter, fields, tree
 
-INTERVAL_S = 0.1
+INTERVAL_S = 0.2
 AROUND_S = 0.5
 
 
@@ -22,6 +23,7 @@ class Sample:
     cpu_s: float
     """Taken until then."""
     rss_bytes: int
+    """In memory; what processes share counts once."""
 
 
 def between(samples: Sequence[Sample], begun_s: float, ended_s: float) -> list[Sample]:
@@ -71,5 +73,11 @@ class Watch:
 
     def _look(self) -> None:
         spent_s = self._meter.spent_s()
-        rss_bytes = sum(status_bytes(pid, "VmRSS") for pid in tree(self._pid))
+        rss_bytes = sum(resident_bytes(pid) for pid in tree(self._pid))
         self.samples.append(Sample(time.time(), spent_s, rss_bytes))
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the proportional set size: workers that were forked share most of their pages."""
+    rollup = dict(fields(Path(f"/proc/{pid}/smaps_rollup").read_text()))
+    return int(rollup["Pss"].removesuffix(" kB")) << 10

@@ -27,7 +27,7 @@ from loadtests.compare.contenders import (
 from loadtests.compare.drop import drop
 from loadtests.compare.matrix import FULL, Case, Settings, cases, turns
 from loadtests.compare.results import Comparison, told
-from loadtests.compare.runs import Run, compact
+from loadtests.compare.runs import Run, compact, complaint
 from loadtests.compare.store import files
 from loadtests.compare.watch import Sample, Watch, between
 from loadtests.images import catalog
@@ -167,12 +167,18 @@ def test_the_json_has_a_line_for_each_run_and_says_what_failed(tmp_path: Path) -
             "is_met": True,
         }
     ]
-    assert told(comparison.runs[1]).endswith("nginx: failed: badly")
+    assert told(comparison.runs[1]).endswith("nginx: badly")
 
 
 def test_of_the_pulls_only_their_times_are_kept() -> None:
     pulls = [{"seconds": 1.5, "error": None}, {"seconds": 9.0, "error": "cut"}]
     assert compact({"pulls": pulls, "errors": 1}) == {"errors": 1, "pull_seconds": [1.5]}
+
+
+def test_a_complaint_names_the_requests_and_the_pulls_that_failed() -> None:
+    requests = {"GET blob": {"count": 9, "errors": 2}, "GET ping": {"count": 9, "errors": 0}}
+    result = {"requests": requests, "failures": ["node 1: herd: cut"]}
+    assert complaint(result) == "failed: 2 of 9 GET blob; node 1: herd: cut"
 
 
 def test_credentials_of_a_registrys_url_are_not_in_its_name() -> None:
