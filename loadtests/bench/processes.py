@@ -20,7 +20,15 @@ def tree(pid: int) -> list[int]:
     """Return a process and its descendants, parents first."""
     found = [pid]
     for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
+        found += children(parent)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return a process's children; of one that ends meanwhile perhaps not all."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
             found += map(int, (task / "children").read_text().split())
     return found
 

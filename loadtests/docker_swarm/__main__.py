@@ -87,7 +87,7 @@ def why_not() -> str | None:
     if missing := [package for name, package in PACKAGES.items() if find(name) is None]:
         return f"Something is missing: apt-get install {' '.join(missing)}"
     if not enter_bridge():
-        return "No network namespace can be made here: a container must be privileged."
+        return "No network namespace with a bridge can be had here; a container must be privileged."
     return None
 
 

@@ -19,7 +19,7 @@ ANSWER_TIMEOUT_S = 300
 
 
 class EngineError(Exception):
-    """A daemon refused."""
+    """A daemon refused, or broke off."""
 
 
 class Engine:
@@ -66,6 +66,8 @@ class Engine:
             )
             response = connection.getresponse()
             answer = response.read()
+        except http.client.HTTPException as error:
+            raise EngineError(f"{method} {target}: {error!r}") from error
         finally:
             connection.close()
         if response.status >= 400:

@@ -17,7 +17,7 @@ BRIDGE = "fastreg0"
 PREFIX = "10.213.0"
 SUBNET = f"{PREFIX}.0/24"
 GATEWAY = f"{PREFIX}.1"
-"""Where the registries are. No subnet of the machine, and none that Docker takes by itself."""
+"""Where the registries are, in a subnet that Docker does not take by itself."""
 MAX_NODES = 200
 NAMESPACE = Path("/proc/self/ns/net")
 _DEVICES = Path("/proc/net/dev")
@@ -26,20 +26,22 @@ _SENT_BYTES_FIELD = 8
 
 def enter_bridge() -> bool:
     """Move this process, and all that it starts, to a namespace with the bridge in it; return
-    False where no namespace can be made."""
+    False where that is not allowed, or no bridge to be had."""
     machines = os.readlink(NAMESPACE)
     enter_own_network()
     if os.readlink(NAMESPACE) == machines:
         return False
-    ip("link", "add", BRIDGE, "type", "bridge")
-    ip("address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
-    ip("link", "set", BRIDGE, "up")
-    ip("route", "replace", SUBNET, "dev", BRIDGE, "src", GATEWAY, "congctl", CONGESTION_CONTROL)
-    return True
+    route = [SUBNET, "dev", BRIDGE, "src", GATEWAY, "congctl", CONGESTION_CONTROL]
+    return (
+        ip("link", "add", BRIDGE, "type", "bridge")
+        and ip("address", "add", f"{GATEWAY}/24", "dev", BRIDGE)
+        and ip("link", "set", BRIDGE, "up")
+        and ip("route", "replace", *route)
+    )
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run([program("ip"), *arguments], check=True)
+def ip(*arguments: str) -> bool:
+    return subprocess.run([program("ip"), *arguments], check=False).returncode == 0
 
 
 def node_address(number: int) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loadtests.bench.processes import tree
 from loadtests.bench.programs import SEARCH_PATH, program
-from loadtests.docker_swarm.engine import Engine
+from loadtests.docker_swarm.engine import Engine, EngineError
 from loadtests.docker_swarm.network import BRIDGE, GATEWAY, NAMESPACE, SUBNET, node_address
 
 START_TIMEOUT_S = 60
@@ -54,7 +54,7 @@ class Node:
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 self.engine.get("/info")
-            except OSError:
+            except (OSError, EngineError):
                 time.sleep(0.05)
             else:
                 return

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from loadtests.bench.processes import children
+
 _PR_SET_CHILD_SUBREAPER = 36
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CGROUP_TIMEOUT_S = 5
@@ -34,15 +36,14 @@ def own_directory(parent: Path | None) -> Iterator[Path]:
     for number in _SIGNALS:
         signal.signal(number, interrupt)
     directory = Path(tempfile.mkdtemp(prefix="fastreg-docker-", dir=parent))
-    try:
+    with contextlib.ExitStack() as last:
+        last.callback(shutil.rmtree, directory)
+        last.callback(remove_cgroups, directory.name)
+        last.callback(end_children)
         try:
             yield directory
         finally:
             ignore_signals()
-    finally:  # even where a signal came just before they were ignored
-        end_children()
-        remove_cgroups(directory.name)
-        shutil.rmtree(directory)
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
@@ -58,16 +59,12 @@ def ignore_signals() -> None:
 
 def end_children() -> None:
     """Kill all children of this process, and theirs, which become its own when orphaned."""
-    while pids := children():
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        for pid in pids:
-            os.waitpid(pid, 0)
-
-
-def children() -> list[int]:
-    tasks = Path("/proc/self/task").iterdir()
-    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    with contextlib.suppress(ChildProcessError):  # there are no more
+        while True:
+            for pid in children(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.01)
 
 
 def remove_cgroups(name: str) -> None:

@@ -75,7 +75,7 @@ class Swarm:
 class Daemons:
     """The daemons, each told by itself, all at once."""
 
-    description = "every daemon told by itself, all at once"
+    description = "telling every daemon by itself, all at once"
 
     def __init__(self, nodes: Sequence[Node], is_running: bool) -> None:
         self._nodes = nodes

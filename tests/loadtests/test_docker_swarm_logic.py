@@ -8,20 +8,20 @@ import platform
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from click.testing import CliRunner
 
 from loadtests.bench.servers import FASTREG, REFERENCE
 from loadtests.docker_swarm import __main__ as command_line
-from loadtests.docker_swarm import rollouts
+from loadtests.docker_swarm import rollouts, stand
 from loadtests.docker_swarm.application import application, program_that_sleeps
-from loadtests.docker_swarm.engine import message, seconds
+from loadtests.docker_swarm.engine import EngineError, message, seconds
 from loadtests.docker_swarm.figures import Rollout, compared, figures, rows
 from loadtests.docker_swarm.nodes import daemon_config
 from loadtests.docker_swarm.report import Report, Settings
-from loadtests.docker_swarm.rollouts import PULLED, RUNNING, RolloutError, times
+from loadtests.docker_swarm.rollouts import PULLED, RUNNING, Daemons, RolloutError, times
 from loadtests.docker_swarm.stand import Stand
 
 BOTH = (PULLED, RUNNING)
@@ -94,9 +94,21 @@ def test_the_json_keeps_every_round() -> None:
 def test_who_begins_changes_from_round_to_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Stand, "roll_out", lambda self, name, turn: rollout(name, turn, 1, 1))
     servers: Any = {FASTREG: None, REFERENCE: None}
-    stand = Stand([], servers, cast(Any, None), BOTH, cast(Any, None))
-    names = [done.registry for done in stand.rounds(2)]
+    turns = Stand([], servers, cast(Any, None), BOTH, cast(Any, None))
+    names = [done.registry for done in turns.rounds(2)]
     assert names == [FASTREG, REFERENCE, REFERENCE, FASTREG]
+
+
+def test_without_a_swarm_every_daemon_is_told_and_the_text_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(nodes: object) -> NoReturn:
+        raise EngineError("no vxlan")
+
+    monkeypatch.setattr(stand.Swarm, "__init__", lambda self, nodes: refuse(nodes))
+    way, said = stand.join([], is_running=True, is_alone=False)
+    assert isinstance(way, Daemons)
+    assert said.endswith("as no Docker swarm works here: no vxlan")
 
 
 class FakeNode:
