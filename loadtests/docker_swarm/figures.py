@@ -25,7 +25,7 @@ class Rollout:
     nodes_cpu_s: float
     sent_bytes: int
     memory_bytes: int
-    """The most that the registry's processes had resident, added up."""
+    """The most that the registry had in memory; what its processes share counts once."""
 
     def reached(self, milestone: str) -> list[float]:
         return [times[milestone] for times in self.seconds.values()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from loadtests.bench.machine import describe, last_word
 from loadtests.bench.programs import program
 from loadtests.bench.servers import REFERENCE, Server
+from loadtests.compare.watch import Watch
 from loadtests.docker_swarm.application import application
 from loadtests.docker_swarm.engine import EngineError
 from loadtests.docker_swarm.figures import Rollout
@@ -74,18 +75,17 @@ class Stand:
     def roll_out(self, name: str, turn: int) -> Rollout:
         """Have every node pull and run the image from a registry, and then lose it."""
         server = self.servers[name]
-        memory = server.memory()
-        memory.forget_peaks()
-        nodes_cpu_s, sent, cpu = self._nodes_cpu_s(), sent_bytes(), server.cpu()
-        seconds = times(self.way, self.nodes, reference(server, self.image), self.milestones)
+        nodes_cpu_s, sent = self._nodes_cpu_s(), sent_bytes()
+        with Watch(server.pid) as watch:
+            seconds = times(self.way, self.nodes, reference(server, self.image), self.milestones)
         rollout = Rollout(
             name,
             turn,
             seconds,
-            cpu.spent_s(),
+            watch.cpu_s,
             self._nodes_cpu_s() - nodes_cpu_s,
             sent_bytes() - sent,
-            memory.rest_bytes + memory.peak_growth_bytes(),
+            max(sample.rss_bytes for sample in watch.samples),
         )
         self.way.end()
         on_each(self.nodes, remove_images)
