@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from loadtests.compare.figures import Figure
 
 DOTS_PER_INCH = (200, 170, 140)
 WIDTH_INCHES = 8.4
-COLOURS_KEPT = 64
+COLOURS_KEPT = 40
 MOST_BYTES = 80 * 1024
 INK = "#1a1f26"
 QUIET = "#5b6470"
@@ -178,9 +179,12 @@ def tick(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds > 0.9995 else f"{seconds * 1000:.3g} ms"
 
 
-def log_steps(axis: Axis) -> None:
-    """Label 1, 2 and 5 of each power of ten, or what fits."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+def log_steps(axis: Axis, most: int) -> None:
+    """Label 1, 2 and 5 of each power of ten, or fewer, so that there are not too many labels."""
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    fitting = (steps for steps in ((1, 2, 5), (1, 3)) if decades * len(steps) <= most)
+    axis.set_major_locator(LogLocator(subs=next(fitting, (1,))))
     axis.set_minor_locator(NullLocator())
 
 

@@ -99,9 +99,9 @@ def draw_requests(
         ]
         if len(found) == len(PERCENTILES):
             draw_percentiles(axes, row, found, palette.colour(name))
-    in_times(axes.xaxis)
-    log_steps(axes.xaxis)
     axes.margins(x=0.12)
+    in_times(axes.xaxis)
+    log_steps(axes.xaxis, 4)
 
 
 def draw_percentiles(axes: Axes, row: int, found: Sequence[float], colour: str) -> None:

@@ -49,7 +49,7 @@ def time_by_nodes(results: Results, palette: Palette) -> Picture:
     draw_by_nodes(axes, results, LAST, names, palette)
     axes.set_ylabel("until the last node has the image")
     in_times(axes.yaxis)
-    log_steps(axes.yaxis)
+    log_steps(axes.yaxis, 9)
     name_lines(axes, line_ends(results, LAST, names), palette)
     table = nodes_table(results, names, nodes_cell, "last node / median")
     return Picture("nodes", NODES_HEADING, title, about, table, results.absent(names), picture)
@@ -80,6 +80,7 @@ def cpu_by_nodes(results: Results, palette: Palette) -> Picture:
     about = (
         f"{results.herd_note()}, all nodes at once. User and system time of the server's processes"
         f" by the number of nodes; line: median of the rounds, band: least to greatest."
+        f" {results.bound_note('Hollow', what='nodes')}"
     )
     picture = canvas(title, about, 3.6)
     axes = picture.subplots()

@@ -74,7 +74,7 @@ def time_by_shape(results: Results, palette: Palette) -> Picture:
     if not names:
         return Picture.missing("shapes", SHAPES_HEADING, "No shapes were compared.")
     said = span(results, panels)
-    title = f"Whatever the shape, a pull takes {said}" if said else SHAPES_HEADING
+    title = f"By shape, a pull takes {said}" if said else SHAPES_HEADING
     nodes = results.usual_nodes(what="shapes")
     about = f"{nodes} nodes. {TO_READ} {results.bound_note(what='shapes')}"
     picture = draw_panels(results, palette, names, panels, title, about)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +32,8 @@ class Comparison:
         lines = bars.lines(self.runs)
         parts: dict[str, Any] = {
             "machine": self.machine,
-            "settings": asdict(self.settings) | {"client": CLIENT, "Azure": AZURE},
+            "settings": asdict(self.settings)
+            | {"client": CLIENT, "Azure": AZURE, "command": command()},
             "contenders": self.contenders,
             "bars": [bar_as_json(line) for line in lines],
         }
@@ -38,6 +41,12 @@ class Comparison:
         runs = ",\n".join(dump(rounded(asdict(run))) for run in self.runs)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'{{{head},\n"runs": [\n{runs}\n]}}\n')
+
+
+def command() -> str:
+    """Return what measures the same again."""
+    options = shlex.join(sys.argv[1:])
+    return f"make swarm SWARM={shlex.quote(options)}" if options else "make swarm"
 
 
 def bar_as_json(line: Line) -> dict[str, object]:
