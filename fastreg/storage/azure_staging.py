@@ -132,7 +132,7 @@ class Staging:
             self._land(max(0, self._transfers.share_bytes - block_bytes))
             self._fill_in()
             name = block_id(block.start, block.end, self._writer)
-            staged = self._transfers.threads.submit(self._stage, block, name)
+            staged = self._transfers.send(block_bytes, self._stage, block, name)
             self._flights.append(_Flight(block.start, block_bytes, staged))
             self._names.append(name)
             self._next = block.end

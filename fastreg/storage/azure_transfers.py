@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
 
 _THREADS: Final = 32
 _READ_OF_ALL: Final = 64 << 20
 """What all readers of a driver may have on its way, or waiting for a slow client."""
 _READ_OF_ONE: Final = (512 << 10, 16 << 20)
 """At least, and at most."""
-_SENT_OF_ONE: Final = 12 << 20
-"""Three blocks of the usual size: with fewer, a lone push waits for the answers."""
-_SENT_OF_ALL: Final = 16 << 20
-"""Of blocks that all writers of a driver may have on their way, besides one each."""
+_SENT_OF_ALL: Final = 20 << 20
+"""Of blocks that all writers of a driver may have on their way, if that is one each. Five of
+the usual size: with fewer, a lone push waits for the answers."""
 
 _here = threading.local()
 
@@ -35,7 +35,9 @@ class Transfers:
         self.threads = ThreadPoolExecutor(_THREADS, "azure", _begin_transfer)
         self._readers = 0
         self._senders = 0
+        self._sent = 0
         self._lock = threading.Lock()
+        self._arrival = threading.Condition(self._lock)
 
     def count_reader(self, change: int) -> None:
         """Take note that one more reads what takes several requests, or (-1) one less."""
@@ -56,4 +58,21 @@ class Transfers:
     @property
     def share_bytes(self) -> int:
         """How much each of those that send may have on its way."""
-        return min(_SENT_OF_ONE, _SENT_OF_ALL // max(1, self._senders))
+        return _SENT_OF_ALL // max(1, self._senders)
+
+    def send(self, size: int, fn: Callable[..., None], /, *args: Any) -> Future[None]:
+        """Call `fn(*args)`, which sends `size` bytes of a block, in a thread. Waits while
+        others, that had a larger share until now, still have too much on its way."""
+        with self._arrival:
+            self._arrival.wait_for(
+                lambda: self._sent + size <= max(_SENT_OF_ALL, size * self._senders)
+            )
+            self._sent += size
+        sent = self.threads.submit(fn, *args)
+        sent.add_done_callback(lambda _: self._arrived(size))
+        return sent
+
+    def _arrived(self, size: int) -> None:
+        with self._arrival:
+            self._sent -= size
+            self._arrival.notify_all()

@@ -42,7 +42,7 @@ _ATTEMPTS: Final = 5
 
 
 class AzureWriter(Writer):
-    """Bytes are in memory, 16 MiB at most of a blob of 40 GB, until their block is staged.
+    """Bytes are in memory, 24 MiB at most of a blob of 40 GB, until their block is staged.
 
     Whoever is killed while he waits leaves a thread behind that goes on: the lock lets it
     come to its end before the next step.
