@@ -16,7 +16,7 @@ from locust import User, task
 from locust.env import Environment
 
 from loadtests.client.failures import DigestMismatch, Failure
-from loadtests.client.pulls import of_platform, pull_image
+from loadtests.client.pulls import of_platform, parts, pull_image
 from loadtests.client.pushes import Breaks
 from loadtests.client.registry import Registry
 from loadtests.swarm.connect import TAG, connect
@@ -26,6 +26,8 @@ from loadtests.swarm.pushed import MANIFEST_TYPE, Images, NewBlob, NewImage
 from loadtests.swarm.results import Pull, Push
 
 CHUNK_BYTES = 4 << 20
+PAGE_SIZE = 5
+"""So that the catalog of one set of images has several pages."""
 
 
 class Member(User):
@@ -213,14 +215,19 @@ class Lister(Member):
         with closing(self.registry()) as registry:
             for _ in self.again_and_again(part):
                 with suppress(Failure):  # which has been observed
-                    registry.catalog()
-                    registry.tags(random.choice(part.step.images))
+                    registry.catalog(PAGE_SIZE)
+                    registry.tags(random.choice(part.step.images), PAGE_SIZE)
 
 
 class Prober(Member):
-    """Asks for what is there and for what is not, as build tools look for their caches."""
+    """Asks for what is there and for what is not, as build tools look for their caches and for
+    layers that they need not push."""
 
     kind = "prober"
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._known: dict[str, list[str]] = {}
 
     def play(self, part: Part) -> None:
         with closing(self.registry()) as registry:
@@ -234,3 +241,15 @@ class Prober(Member):
         registry.head_blob(image, f"sha256:{unknown}{unknown}")
         if not registry.head_manifest(image, TAG):
             self._observe("HEAD manifest", 0.0, 0, Failure(f"{image}:{TAG} is not there"))
+        for digest in self._blobs(registry, image):
+            if not registry.head_blob(image, digest):
+                self._observe("HEAD blob", 0.0, 0, Failure(f"{digest} is not in {image}"))
+
+    def _blobs(self, registry: Registry, image: str) -> list[str]:
+        if image not in self._known:
+            manifest = registry.manifest(image, TAG)
+            if chosen := of_platform(manifest, self._settings.platform):
+                manifest = registry.manifest(image, chosen)
+            config, layers = parts(manifest)
+            self._known[image] = [config.digest, *(layer.digest for layer in layers)]
+        return self._known[image]
