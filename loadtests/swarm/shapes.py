@@ -76,7 +76,7 @@ class Swarm(LoadTestShape):
         """Write the results of a run that began, whether it came to its end or not."""
         if self._run is None:
             return
-        self._results = self._run.results()
+        self._results = self._run.results() | {"error": self.obstacle}
         if path := self._run.wanted.results:
             Path(path).write_text(json.dumps(self._results, indent=1) + "\n")
 
