@@ -51,8 +51,9 @@ class Figure:
         """Return median and spread, as "4.10 (3.98–4.30) s"."""
         return f"{spread([value * times for value in self.values])} {unit}{self.mark}"
 
-    def time(self) -> str:
-        return self.text("s") if self.median >= 1 else self.text("ms", 1000)
+    def time(self, unit_s: float = 1.0) -> str:
+        is_long = self.median * unit_s >= 1
+        return self.text("s", unit_s) if is_long else self.text("ms", 1000 * unit_s)
 
 
 def in_time(seconds: float) -> str:

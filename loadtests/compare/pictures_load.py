@@ -63,8 +63,11 @@ def request_times(results: Results, palette: Palette) -> Picture:
         draw_requests(axes, results, kind, where, names, palette)
         if kind == KINDS[0]:
             name_rows(axes, names, palette)
-    header = ["", *(f"{kind} {which}" for kind in KINDS for which in PERCENTILES)]
-    table = Table(header, [[name, *request_cells(results, name, where)] for name in names])
+    rows = [
+        [name, *(request_cell(results, name, which, where) for which in PERCENTILES)]
+        for name in names
+    ]
+    table = Table([" / ".join(KINDS), *PERCENTILES], rows)
     absent = results.absent(names)
     return Picture("latency", LATENCY_HEADING, title, about, table, absent, picture)
 
@@ -112,10 +115,11 @@ def draw_percentiles(axes: Axes, row: int, found: Sequence[float], colour: str) 
     axes.annotate(in_time(p99), (p99, row), (0, 8), textcoords="offset points", ha="center", size=8)
 
 
-def request_cells(results: Results, name: str, where: Mapping[str, object]) -> list[str]:
-    measures = [request_ms(kind, which) for kind in KINDS for which in PERCENTILES]
-    figures = [results.figure(measure, contender=name, **where) for measure in measures]
-    return [figure.text("ms") if figure else NOTHING for figure in figures]
+def request_cell(results: Results, name: str, percentile: str, where: Mapping[str, object]) -> str:
+    figures = [
+        results.figure(request_ms(kind, percentile), contender=name, **where) for kind in KINDS
+    ]
+    return "\n".join(figure.time(0.001) if figure else NOTHING for figure in figures)
 
 
 def pulls_while_pushing(results: Results, palette: Palette) -> Picture:

@@ -75,6 +75,21 @@ def test_the_table_has_the_cpu_of_a_node(pictures: Pictures, results: Results) -
         assert cell.rstrip("†") == "{} ({}–{}) ms".format(*shown)
 
 
+def test_the_table_has_the_times_of_requests(pictures: Pictures, results: Results) -> None:
+    table = pictures["latency"].table
+    assert table is not None
+    assert list(table.header) == ["manifest / blob", "p50", "p95", "p99", "max"]
+    row = next(row for row in table.rows if row[0] == "nginx")
+    kinds = ("GET manifest by tag", "GET blob")
+    runs = values(results, "nginx", 200)
+    taken = [
+        statistics.median(r["result"]["requests"][kind]["p99_ms"] for r in runs) for kind in kinds
+    ]
+    manifest, blob = row[3].splitlines()
+    assert manifest == f"{number(taken[0])} ({number(taken[0])}–{number(taken[0])}) ms"
+    assert blob.startswith(f"{number(taken[1] / 1000)} (")
+
+
 def test_the_account_is_told_in_images(pictures: Pictures, results: Results) -> None:
     picture = pictures["egress"]
     assert picture.table is not None
@@ -122,6 +137,7 @@ def test_a_url_is_cut_to_what_fits() -> None:
 def test_a_figure_is_told_in_its_unit() -> None:
     assert Figure([1.5, 1.25, 2.0]).time() == "1.50 (1.25–2) s"
     assert Figure([0.0125], is_bound=True).time() == "12.5 ms†"
+    assert Figure([1250.0]).time(0.001) == "1.25 s"
     assert in_time(0.5) == "500 ms"
 
 
