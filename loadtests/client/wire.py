@@ -27,8 +27,8 @@ from gevent.monkey import get_original
 from loadtests.client.failures import Disconnected, Failure, Truncated, WrongLength
 
 BUFFER_BYTES = 256 << 10
-TURN_BYTES = 1 << 20
-"""After so many, others get a turn: a millisecond of SHA-256."""
+TURN_BYTES = 512 << 10
+"""After so many, others get a turn: half a millisecond of SHA-256."""
 IDLE_S = 1.0
 """A connection that was unused for longer is looked at before it is used."""
 MAX_CONTENT_BYTES = 8 << 20
@@ -45,6 +45,19 @@ class _OfThread(get_original("threading", "local")):  # type: ignore[misc]
 
 
 _own = _OfThread()
+
+
+class Turns:
+    """Lets others run: a greenlet whose socket is always ready would never wait for it."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def moved(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes >= TURN_BYTES:
+            self._bytes = 0
+            time.sleep(0)
 
 
 class Origin(NamedTuple):
@@ -99,6 +112,7 @@ class Connection:
         self.origin = origin
         self.is_kept = False
         self.is_broken = False
+        self.is_ended = False
         self.used_s = 0.0
         self.http = (
             HTTPConnection(origin.host, origin.port, timeout=timeout_s)
@@ -111,6 +125,10 @@ class Connection:
     def ask(self, request: Request) -> HTTPResponse:
         """Send a request; return its answer, also one that comes before the body is read."""
         method, _, target, headers, body = request
+        if self.http.sock is None:
+            self.http.connect()
+        if self.is_ended:
+            raise ConnectionAbortedError("closed while it was opened")
         if body is None:
             self.http.request(method, target, headers=headers)
             return self.http.getresponse()
@@ -138,7 +156,8 @@ class Connection:
         return True
 
     def shut_down(self) -> None:
-        """End it under whoever waits for it."""
+        """End it under whoever waits for it, or is about to."""
+        self.is_ended = True
         with contextlib.suppress(OSError, AttributeError):
             self.http.sock.shutdown(socket.SHUT_RDWR)
 
@@ -174,7 +193,7 @@ class Connections:
         except (OSError, HTTPException) as error:
             self.end(connection, is_reusable=False)
             is_stale = was_kept and isinstance(error, ConnectionResetError | BrokenPipeError)
-            if not (is_stale and request.method in ("GET", "HEAD")):
+            if connection.is_ended or not (is_stale and request.method in ("GET", "HEAD")):
                 raise Disconnected(f"{type(error).__name__}: {error}") from error
         except BaseException:
             self.end(connection, is_reusable=False)
@@ -257,16 +276,13 @@ class Answer:
         """Feed the body, of `size` bytes, piece by piece; raise WrongLength, Truncated."""
         if self.length not in (None, size):
             raise WrongLength(f"{self.length} bytes are announced, not {size}")
-        fed_bytes = 0
+        turns = Turns()
         while self.received_bytes < size:
             count = self._take(feed, size - self.received_bytes)
             if count == 0:
                 raise Truncated(f"the body ended after {self.received_bytes} of {size} bytes")
             self.received_bytes += count
-            fed_bytes += count
-            if fed_bytes >= TURN_BYTES:
-                fed_bytes = 0
-                time.sleep(0)
+            turns.moved(count)
         if self.length is None and self._response.read(1):
             raise WrongLength(f"more than {size} bytes came")
 

@@ -219,16 +219,21 @@ def test_a_node_goes_on_after_a_failure() -> None:
         assert registry.pull_blob(NAME, LAYER.digest, LAYER.size) == LAYER.size
 
 
-def test_closing_ends_what_is_under_way() -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_closing_ends_what_is_under_way(is_kept: bool) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def stand_still(_: Seen) -> Reply:
+    def stand_still(seen: Seen) -> Reply:
+        if seen.target == "/v2/":
+            return Reply(200)
         begun.set()
         go_on.wait(30)
         return Reply(200, LAYER.content)
 
     failures: list[Exception] = []
     with Toy(stand_still) as toy, node(toy.host) as registry:
+        if is_kept:
+            registry.ping()
 
         def pull() -> None:
             try:
@@ -243,3 +248,4 @@ def test_closing_ends_what_is_under_way() -> None:
         thread.join(30)
         go_on.set()
     assert [type(failure) for failure in failures] == [Disconnected]
+    assert toy.connections == 1
