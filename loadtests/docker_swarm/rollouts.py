@@ -134,9 +134,11 @@ def remove_containers(node: Node) -> None:
 
 def remove_images(node: Node) -> None:
     """Leave nothing of any image, so that the next pull is a real one."""
-    node.engine.post("/images/prune", filters=json.dumps({"dangling": ["false"]}))
-    if left := node.engine.get("/images/json", all=1):
-        raise RolloutError(f"{node.name} keeps images: {left}")
+    deadline = time.monotonic() + REMOVAL_TIMEOUT_S
+    while images := node.engine.get("/images/json", all=1):
+        if time.monotonic() > deadline:
+            raise RolloutError(f"{node.name} keeps images: {images}")
+        node.engine.post("/images/prune", filters=json.dumps({"dangling": ["false"]}))
 
 
 def times(

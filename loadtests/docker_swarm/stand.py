@@ -119,14 +119,14 @@ def why_nothing_runs(node: Node, servers: Mapping[str, Server], image: Image) ->
     container starts."""
     for server in servers.values():
         node.engine.pull(reference(server, image))
+    reason = None
     try:
         node.engine.run(reference(server, image))
     except EngineError as error:
-        return str(error)
-    finally:
-        remove_containers(node)
-        remove_images(node)
-    return None
+        reason = str(error)
+    remove_containers(node)
+    remove_images(node)
+    return reason
 
 
 def join(nodes: Sequence[Node], is_running: bool, is_alone: bool) -> tuple[Way, str]:
