@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException, IncompleteRead
 from urllib.parse import urljoin
 
+from loadtests.client.answers import Answer
 from loadtests.client.auth import Access, Credentials
 from loadtests.client.failures import Cut, Disconnected, Failure, Refused, Truncated, Unauthorized
-from loadtests.client.wire import Answer, Body, Connections, Request, split
+from loadtests.client.wire import Body, Connections, Request, split
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from loadtests.client.answers import TURN_BYTES, Answer, Turns
 from loadtests.client.auth import push_scope
 from loadtests.client.calls import Calls
 from loadtests.client.failures import Cut, DigestMismatch, Failure
-from loadtests.client.wire import TURN_BYTES, Answer, Body, Turns
+from loadtests.client.wire import Body
 
 STREAM_BYTES = 32 << 10
 """The pieces in which Go's HTTP client frames a body of unknown length."""

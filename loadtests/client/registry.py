@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from loadtests.bench.content import ACCEPT
+from loadtests.client.answers import Answer
 from loadtests.client.auth import Credentials, pull_scope, push_scope
 from loadtests.client.calls import Calls, Observe, ignore
 from loadtests.client.failures import DigestMismatch, Failure, WrongHeader
 from loadtests.client.pushes import Breaks, Content, Push, Pushed
 from loadtests.client.verify import Verifier, Verify, digest_of
-from loadtests.client.wire import Answer, Body, Connections
+from loadtests.client.wire import Body, Connections
 
 MANIFEST_HEADERS = {"Accept": ACCEPT}
 CATALOG_SCOPE = "registry:catalog:*"

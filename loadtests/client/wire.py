@@ -1,9 +1,4 @@
-"""Connections that are kept, and bodies that nobody keeps.
-
-A body is received into one buffer a thread of the operating system. All greenlets of a
-thread share it: one receives and feeds it to a hasher without letting another one run in
-between. So a thousand downloads take 256 KiB, which stay in the processor's cache.
-"""
+"""Connections that are kept, and requests on them."""
 
 from __future__ import annotations
 
@@ -17,47 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from io import DEFAULT_BUFFER_SIZE
-from types import TracebackType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from gevent.monkey import get_original
+from loadtests.client.answers import Answer
+from loadtests.client.failures import Disconnected, Failure
 
-from loadtests.client.failures import Disconnected, Failure, Truncated, WrongLength
-
-BUFFER_BYTES = 256 << 10
-TURN_BYTES = 512 << 10
-"""After so many, others get a turn: half a millisecond of SHA-256."""
 IDLE_S = 1.0
 """A connection that was unused for longer is looked at before it is used."""
-MAX_CONTENT_BYTES = 8 << 20
-
-Feed = Callable[[memoryview], object]
-"""Takes bytes at once: it must neither wait nor keep them."""
-
-
-class _OfThread(get_original("threading", "local")):  # type: ignore[misc]
-    """Of the operating system's thread, also where greenlets stand in for threads."""
-
-    def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(BUFFER_BYTES))
-
-
-_own = _OfThread()
-
-
-class Turns:
-    """Lets others run: a greenlet whose socket is always ready would never wait for it."""
-
-    def __init__(self) -> None:
-        self._bytes = 0
-
-    def moved(self, count: int) -> None:
-        self._bytes += count
-        if self._bytes >= TURN_BYTES:
-            self._bytes = 0
-            time.sleep(0)
 
 
 class Origin(NamedTuple):
@@ -68,10 +30,13 @@ class Origin(NamedTuple):
 
 def split(url: str) -> tuple[Origin, str]:
     """Return where an absolute URL leads, and the target to ask for there."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise Failure(f"not an address of a registry: {url!r}, {error}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Failure(f"not an address of a registry: {url!r}")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     return Origin(parts.scheme, parts.hostname, port), target
 
@@ -189,14 +154,14 @@ class Connections:
         connection = self._take(request.origin)
         was_kept = connection.is_kept
         try:
-            return Answer(self, connection, connection.ask(request))
+            return Answer(connection.ask(request), functools.partial(self._end, connection))
         except (OSError, HTTPException) as error:
-            self.end(connection, is_reusable=False)
+            self._end(connection, is_reusable=False)
             is_stale = was_kept and isinstance(error, ConnectionResetError | BrokenPipeError)
             if connection.is_ended or not (is_stale and request.method in ("GET", "HEAD")):
                 raise Disconnected(f"{type(error).__name__}: {error}") from error
         except BaseException:
-            self.end(connection, is_reusable=False)
+            self._end(connection, is_reusable=False)
             raise
         self._forget(connection.origin)
         return self.ask(request)
@@ -218,11 +183,11 @@ class Connections:
             for connection in self._idle.pop(origin, []):
                 connection.http.close()
 
-    def end(self, connection: Connection, *, is_reusable: bool) -> None:
+    def _end(self, connection: Connection, is_reusable: bool) -> None:
         with self._lock:
-            is_ours = connection in self._busy
+            is_lasting = connection in self._busy and not connection.is_broken
             self._busy.discard(connection)
-            if is_reusable and is_ours:
+            if is_reusable and is_lasting:
                 connection.is_kept, connection.used_s = True, time.monotonic()
                 self._idle[connection.origin].append(connection)
                 return
@@ -238,81 +203,3 @@ class Connections:
             for connection in self._busy:
                 connection.shut_down()
             self._busy.clear()
-
-
-class Answer:
-    """An answer's head, and its body while it comes. Its context ends with the connection
-    reusable if the whole body was taken."""
-
-    def __init__(
-        self, connections: Connections, connection: Connection, response: HTTPResponse
-    ) -> None:
-        self._connections = connections
-        self._connection = connection
-        self._response = response
-        self.status = response.status
-        self.length = response.length
-        """None where only the end of the body tells."""
-        self.received_bytes = 0
-
-    def __enter__(self) -> Answer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
-
-    def header(self, name: str) -> str:
-        return self._response.headers.get(name, "")
-
-    def headers(self, name: str) -> list[str]:
-        return self._response.headers.get_all(name, [])
-
-    def receive(self, feed: Feed, size: int) -> None:
-        """Feed the body, of `size` bytes, piece by piece; raise WrongLength, Truncated."""
-        if self.length not in (None, size):
-            raise WrongLength(f"{self.length} bytes are announced, not {size}")
-        turns = Turns()
-        while self.received_bytes < size:
-            count = self._take(feed, size - self.received_bytes)
-            if count == 0:
-                raise Truncated(f"the body ended after {self.received_bytes} of {size} bytes")
-            self.received_bytes += count
-            turns.moved(count)
-        if self.length is None and self._response.read(1):
-            raise WrongLength(f"more than {size} bytes came")
-
-    def _take(self, feed: Feed, most: int) -> int:
-        """Feed what one call brings, 0 bytes at the end."""
-        stream = self._response.fp
-        if self.length is not None and self.received_bytes > 0:
-            # Nothing is in the stream's own buffer any more.
-            room = _own.buffer[:most]
-            count = stream.raw.readinto(room) or 0
-            feed(room[:count])
-            return count
-        source = self._response if self.length is None else stream
-        piece = source.read1(min(most, DEFAULT_BUFFER_SIZE))
-        feed(memoryview(piece))
-        return len(piece)
-
-    def content(self) -> bytes:
-        """Return a body of a few MiB at most; raise WrongLength, Truncated."""
-        content = self._response.read(MAX_CONTENT_BYTES)
-        self.received_bytes = len(content)
-        if self.received_bytes == MAX_CONTENT_BYTES:
-            raise WrongLength(f"{self.length or 'many'} bytes come where a few were expected")
-        if self.length not in (None, self.received_bytes):
-            raise Truncated(f"the body ended after {self.received_bytes} of {self.length} bytes")
-        return content
-
-    def end(self) -> None:
-        response = self._response
-        has_all = response.isclosed() or self.length == self.received_bytes
-        response.close()
-        is_lasting = not (response.will_close or self._connection.is_broken)
-        self._connections.end(self._connection, is_reusable=has_all and is_lasting)

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from loadtests.client import verify
+from loadtests.client.answers import BUFFER_BYTES, MAX_CONTENT_BYTES, TURN_BYTES
 from loadtests.client.failures import (
     DigestMismatch,
     Disconnected,
@@ -18,7 +19,6 @@ from loadtests.client.failures import (
     WrongLength,
 )
 from loadtests.client.verify import Verify, digest_of
-from loadtests.client.wire import BUFFER_BYTES, MAX_CONTENT_BYTES, TURN_BYTES
 from tests.loadtests.client_toy import Log, Piece, Reply, Seen, Toy, node
 
 NAME = "a/b"

@@ -148,7 +148,7 @@ def test_a_certificate_is_believed_where_that_is_wanted(tmp_path: Path) -> None:
     assert toy.seen[0].connection == toy.seen[1].connection
 
 
-@pytest.mark.parametrize("address", ["ftp://registry.test", "http://", ""])
+@pytest.mark.parametrize("address", ["ftp://registry.test", "http://", "", "registry.test:port"])
 def test_what_is_no_address_is_told(address: str) -> None:
     with pytest.raises(Failure, match="not an address"), node(address):
         pass

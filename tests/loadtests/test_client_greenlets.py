@@ -13,7 +13,7 @@ import random, threading
 import gevent
 from loadtests.client.pulls import Descriptor, pull_blobs
 from loadtests.client.registry import Registry
-from loadtests.client.wire import _own
+from loadtests.client.answers import _own
 from tests.loadtests.client_toy import Piece, Reply, Toy
 
 pieces = [Piece(random.Random(number).randbytes(1_500_000)) for number in range(8)]
