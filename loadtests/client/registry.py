@@ -87,9 +87,11 @@ class Registry:
     def pull_blob(self, name: str, digest: str, size: int) -> int:
         """Receive a blob and keep nothing of it; return how many bytes came. Raises
         DigestMismatch, Truncated, WrongLength, WrongHeader."""
-        with self._calls.call("GET blob", f"/v2/{name}/blobs/{digest}", pull_scope(name)) as answer:
+        with (
+            self._calls.call("GET blob", f"/v2/{name}/blobs/{digest}", pull_scope(name)) as answer,
+            Verifier(digest, self._verify) as verifier,
+        ):
             check_header(answer, digest)
-            verifier = Verifier(digest, self._verify)
             answer.receive(verifier.update, size)
             verifier.finish()
             return answer.received_bytes

@@ -34,7 +34,7 @@ def named(digest: str) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _nobody_vouched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_vouched", {})
+    monkeypatch.setattr(verify, "_vouching", verify._Vouching())
 
 
 @BOTH
@@ -89,7 +89,13 @@ def test_wrong_bytes_are_never_vouched_for() -> None:
         assert registry.pull_blob(NAME, LAYER.digest, LAYER.size) == LAYER.size
 
 
-def test_two_first_pulls_at_once_are_both_verified_by_sha256(
+def pulled(content: bytes) -> verify.Verifier:
+    verifier = verify.Verifier(LAYER.digest, "xxh3")
+    verifier.update(content)
+    return verifier
+
+
+def test_of_pulls_at_once_one_is_verified_by_sha256_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[str] = []
@@ -97,15 +103,27 @@ def test_two_first_pulls_at_once_are_both_verified_by_sha256(
     monkeypatch.setattr(
         verify, "hasher_of", lambda digest: made.append(digest) or hasher_of(digest)
     )
-    first, second = (verify.Verifier(LAYER.digest, "xxh3") for _ in range(2))
-    for verifier in (first, second):
-        verifier.update(LAYER.content)
-    first.finish()
+    first, second, third = (pulled(LAYER.content) for _ in range(3))
     second.finish()
-    third = verify.Verifier(LAYER.digest, "xxh3")
-    third.update(LAYER.content)
+    first.finish()
     third.finish()
-    assert made == [LAYER.digest] * 2
+    assert made == [LAYER.digest]
+
+
+def test_wrong_bytes_that_ended_before_the_proof_are_a_mismatch_of_the_proof() -> None:
+    first, second, third = pulled(LAYER.content), pulled(bytes(FLIPPED)), pulled(bytes(FLIPPED))
+    second.finish()
+    with pytest.raises(DigestMismatch, match="not all pulls"):
+        first.finish()
+    with pytest.raises(DigestMismatch, match="not all pulls"):
+        third.finish()
+
+
+def test_a_pull_that_is_cut_leaves_the_proof_to_the_next_one() -> None:
+    with verify.Verifier(LAYER.digest, "xxh3"):
+        pulled(bytes(FLIPPED)).finish()
+    with pytest.raises(DigestMismatch, match="not all pulls"):
+        pulled(LAYER.content).finish()
 
 
 @pytest.mark.parametrize("kept", [0, 1, 8192, LAYER.size - 1])
