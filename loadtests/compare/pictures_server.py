@@ -68,6 +68,7 @@ def usage_over_time(results: Results, palette: Palette) -> Picture:
     grid[0][1].set_title("memory: MiB resident", size=10, loc="left", color=INK)
     for axes in grid[-1]:
         axes.set_xlabel("since the nodes began")
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         in_times(axes.xaxis)
     rows = [usage_row(results, name, nodes) for name in shown]
     table = Table(["", "CPU of the run", "memory at most", "last node"], rows)
