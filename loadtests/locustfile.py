@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import gevent
 from locust import events, runners
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
@@ -62,10 +63,12 @@ def _set_up_crew(environment: Environment, runner: runners.Runner) -> None:
     def tell(**_: Any) -> None:
         crew.tell()
 
+    if isinstance(runner, WorkerRunner):
+        gevent.signal_handler(signal.SIGINT, runner.quit)
     runner.register_message("swarm_step", begin)
     environment.events.test_start.add_listener(assemble)
     environment.events.report_to_master.add_listener(tell)  # every 3 s
-    environment.events.test_stop.add_listener(tell)
+    environment.events.test_stopping.add_listener(tell)
 
 
 def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
@@ -89,9 +92,11 @@ def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
             error = [f"error: {swarm.obstacle}"] if swarm.obstacle else []
             print(*swarm.outcome(), *error, sep="\n", file=sys.stderr, flush=True)
 
-    # Before a headless run has ended, Locust has no handler of its own yet: its processes would
-    # outlive it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if environment.parsed_options.headless:
+        # Locust has no handler while such a run lasts: SIGTERM would leave its other processes
+        # behind, and KeyboardInterrupt would end whichever greenlet it meets.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            gevent.signal_handler(number, swarm.interrupt, number)
     runner.register_message("swarm_report", swarm.hear)
     environment.events.test_stop.add_listener(finish_in_browser)
     environment.events.quitting.add_listener(judge)

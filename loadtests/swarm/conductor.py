@@ -60,6 +60,7 @@ class Run:
         self._start_s: float | None = None
         self._seconds = 0.0
         self._awaited: set[str] = set()
+        self._end: str | None = None
         self._step = -1
         self._reported = Event()
 
@@ -79,6 +80,11 @@ class Run:
         if report["done"] == self._step:
             self._awaited.discard(process)
             self._reported.set()
+
+    def abandon(self, why: str) -> None:
+        """End it soon: `conduct` then raises Impossible."""
+        self._end = why
+        self._reported.set()
 
     def results(self) -> dict[str, Any]:
         wanted = self.wanted
@@ -134,8 +140,10 @@ class Run:
 
     def _wait_for_all(self) -> None:
         while self._awaited:
-            self._reported.clear()
             self._reported.wait(1)
+            if self._end is not None:
+                raise Impossible(f"ended by {self._end}")
+            self._reported.clear()
             if lost := self._awaited - self._crews.nodes().keys():
                 raise Impossible(f"lost a process that loads the registry: {', '.join(lost)}")
 

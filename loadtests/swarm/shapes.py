@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,14 @@ class Swarm(LoadTestShape):
     def hear(self, environment: Environment, msg: Message) -> None:
         if self._run is not None:
             self._run.hear(msg.node_id, msg.data)
+
+    def interrupt(self, number: int) -> None:
+        """End the run, whose results are kept. A second signal ends the process."""
+        signal.signal(number, signal.SIG_DFL)
+        if self._run is None:
+            os.kill(os.getpid(), number)
+        else:
+            self._run.abandon(signal.Signals(number).name)
 
     def finish(self) -> None:
         """Write the results of a run that began, whether it came to its end or not."""

@@ -11,6 +11,7 @@ from itertools import cycle
 from typing import ClassVar
 
 import gevent
+from gevent.event import Event
 from gevent.queue import Queue
 from locust import User, task
 from locust.env import Environment
@@ -26,12 +27,17 @@ from loadtests.swarm.pushed import MANIFEST_TYPE, Images, NewBlob, NewImage
 from loadtests.swarm.results import Pull, Push
 
 CHUNK_BYTES = 4 << 20
+ENDING_S = 5
 PAGE_SIZE = 5
 """So that the catalog of one set of images has several pages."""
 
 
 class Member(User):
-    """A user that waits for its part in a step, and tells what it did."""
+    """A user that waits for its part in a step, and tells what it did.
+
+    Locust kills the greenlet of a user that it stops, which a lock that is held does not survive.
+    So its part is played in another one, in which the next request fails.
+    """
 
     abstract = True
     kind: ClassVar[str]
@@ -41,14 +47,26 @@ class Member(User):
         self.parts: Queue[Part] = Queue()
         self._crew: Crew = environment.crew
         self._settings: Settings = environment.crew.settings
+        self._ledger = self._crew.ledger
+        self._playing: gevent.Greenlet | None = None
+        self._registry: Registry | None = None
+        self._stopped = Event()
         self._crew.enlist(self)
-
-    def on_stop(self) -> None:
-        self._crew.dismiss(self)
 
     @task
     def take_part(self) -> None:
-        part = self.parts.get()
+        self._playing = gevent.spawn(self._play, self.parts.get())
+        self._playing.get()
+
+    def on_stop(self) -> None:
+        self._stopped.set()
+        self._crew.dismiss(self)
+        if self._registry is not None:
+            self._registry.close()
+        if self._playing is not None:
+            self._playing.join(ENDING_S)
+
+    def _play(self, part: Part) -> None:
         try:
             part.wait()
             self.play(part)
@@ -60,16 +78,17 @@ class Member(User):
 
     def registry(self) -> Registry:
         """Return a client that knows no connection and no token yet."""
-        return connect(self.environment.host, self._settings, self._observe)
+        self._registry = connect(self.environment.host, self._settings, self._observe)
+        return self._registry
 
     def again_and_again(self, part: Part) -> Iterator[None]:
         """Yield until the step's time is over, thinking before each."""
         while True:
             think_s = random.uniform(*self._settings.think_s)
-            if time.monotonic() + think_s >= part.ends_s:
-                gevent.sleep(max(0.0, part.ends_s - time.monotonic()))
+            is_last = time.monotonic() + think_s >= part.ends_s
+            pause_s = max(0.0, part.ends_s - time.monotonic()) if is_last else think_s
+            if self._stopped.wait(pause_s) or is_last:
                 return
-            gevent.sleep(think_s)
             yield
 
     def tell(
@@ -86,9 +105,11 @@ class Member(User):
         )
 
     def _observe(self, name: str, seconds: float, size: int, error: Exception | None) -> None:
+        if self._stopped.is_set():
+            raise Failure("stopped")
         method, _, what = name.partition(" ")
         self.tell(method, what, seconds, size, error)
-        self._crew.ledger.count_request(name, seconds, size, error is not None)
+        self._ledger.count_request(name, seconds, size, error is not None)
 
 
 class SwarmNode(Member):
@@ -118,9 +139,11 @@ class SwarmNode(Member):
                 size = self._take(registry, image)
         except Failure as error:
             failure = error
+        if self._stopped.is_set():
+            return
         seconds = time.monotonic() - begun_s
         self.tell("IMAGE", image, seconds, size, failure)
-        self._crew.ledger.pulls.append(
+        self._ledger.pulls.append(
             Pull(
                 part.number,
                 image,
@@ -171,10 +194,12 @@ class Pusher(Member):
                 self._send(registry, image, way)
         except Failure as error:
             failure = error
+        if self._stopped.is_set():
+            return
         seconds = time.monotonic() - begun_s
         size = 0 if failure else image.size_bytes
         self.tell("PUSH", way, seconds, size, failure)
-        self._crew.ledger.pushes.append(
+        self._ledger.pushes.append(
             Push(
                 part.number,
                 way,

@@ -5,19 +5,14 @@ Locust patches what imports it, so each run is a process of its own. All are sta
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 import sys
-import threading
 import urllib.parse
 import urllib.request
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +22,9 @@ from loadtests.bench.processes import tree
 from loadtests.client.registry import Registry as Client
 from loadtests.images import Image, catalog
 from loadtests.seed import push_image
-from loadtests.swarm.conductor import Impossible, check
-from loadtests.swarm.options import Settings, add_options, settings
 from tests.clients.processes import Daemon, free_port
 from tests.live.processes import Registry, wait_until
+from tests.loadtests.wrong_registries import Corrupted, corrupting
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parents[2]
@@ -52,12 +46,6 @@ class Outcome:
     code: int
     said: str
     results: dict[str, Any]
-
-
-def wanted() -> Settings:
-    parser = ArgumentParser()
-    add_options(parser)
-    return settings(parser.parse_args([]))
 
 
 def command(*options: str) -> list[str | Path]:
@@ -99,79 +87,10 @@ def host(tmp_path_factory: pytest.TempPathFactory, images: dict[str, Image]) -> 
     registry.stop()
 
 
-class Locked(BaseHTTPRequestHandler):
-    """A registry that lets nobody in."""
-
-    def do_GET(self) -> None:
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", 'Basic realm="here"')
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep quiet."""
-
-
-class Corrupting(BaseHTTPRequestHandler):
-    """A registry that gives one layer with a bit that is wrong."""
-
-    protocol_version = "HTTP/1.1"
-    answers: dict[str, tuple[str, str, bytes]]
-
-    def do_GET(self) -> None:
-        kind, digest, content = self.answers[self.path.rpartition("/")[2]]
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Docker-Content-Digest", digest)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    do_HEAD = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Keep quiet."""
-
-
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@dataclass(frozen=True)
-class Corrupted:
-    host: str
-    digest: str
-    """Of the layer that is wrong."""
-
-
 @pytest.fixture(scope="module")
 def corrupted(images: dict[str, Image]) -> Iterator[Corrupted]:
-    image = images["herd"]
-    manifest = image.platforms["linux/amd64"]
-    blobs = {
-        blob.digest: (blob.media_type, blob.digest, b"".join(blob.chunks()))
-        for blob in manifest.blobs
-    }
-    wrong = manifest.blobs[2].digest
-    kind, digest, content = blobs[wrong]
-    blobs[wrong] = (kind, digest, content[:-1] + bytes([content[-1] ^ 1]))
-    index_type = "application/vnd.oci.image.index.v1+json"
-    answers = {
-        "": ("application/json", "", b"{}"),
-        "latest": (index_type, image.index_digest, image.index),
-        manifest.digest: (manifest.media_type, manifest.digest, manifest.content),
-        **blobs,
-    }
-    handler = type("Handler", (Corrupting,), {"answers": answers})
-    with serving(handler) as host:
-        yield Corrupted(host, wrong)
+    with corrupting(images["herd"]) as registry:
+        yield registry
 
 
 @pytest.fixture(scope="module")
@@ -323,33 +242,6 @@ def test_a_run_that_is_ended_keeps_its_results_and_leaves_no_process(
     assert found["pulls"]
     assert found["seconds"] > 0
     assert "Traceback" not in daemon.output()
-
-
-@pytest.mark.parametrize(
-    ("host", "said"),
-    [
-        (None, "which registry? Say --host, as --host http://127.0.0.1:5000"),
-        ("http://127.0.0.1:{port}", "no registry answers at http://127.0.0.1:{port}: "),
-        ("ftp://127.0.0.1", "no registry answers at ftp://127.0.0.1: not an address of a registry"),
-    ],
-)
-def test_a_registry_that_is_none_is_told_in_a_line(host: str | None, said: str) -> None:
-    port = free_port()
-    with pytest.raises(Impossible) as raised:
-        check(host and host.format(port=port), wanted())
-    assert str(raised.value).startswith(said.format(port=port))
-    assert "\n" not in str(raised.value)
-
-
-def test_results_that_could_not_be_written_are_not_measured(tmp_path: Path) -> None:
-    wanted_results = dataclasses.replace(wanted(), results=str(tmp_path / "none" / "results.json"))
-    with pytest.raises(Impossible, match=f"--results: there is no directory {tmp_path}/none"):
-        check("http://127.0.0.1", wanted_results)
-
-
-def test_a_registry_that_wants_a_password_is_said_to() -> None:
-    with serving(Locked) as host, pytest.raises(Impossible, match="see --registry-user and"):
-        check(host, wanted())
 
 
 def ask(address: str, form: dict[str, str] | None = None) -> Any:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 from gevent.queue import Queue
 
-from loadtests.swarm.conductor import Impossible, Run
+from loadtests.swarm.conductor import Impossible, Run, check
 from loadtests.swarm.crew import Crew, Part
-from loadtests.swarm.options import add_options, settings
+from loadtests.swarm.options import Settings, add_options, settings
 from loadtests.swarm.results import Pull
+from tests.clients.processes import free_port
+from tests.loadtests.wrong_registries import Locked, serving
 
 
 class Node:
@@ -82,17 +85,21 @@ class Processes:
         gevent.killall(self._greenlets)
 
 
-def conduct(processes: Processes, *options: str) -> Run:
+def wanted(*options: str) -> Settings:
     parser = ArgumentParser()
     add_options(parser)
-    count = str(len(processes.members))
-    wanted = settings(parser.parse_args(["--nodes", count, *options]))
-    processes.run = Run("http://registry", wanted, processes, len(processes.members))
+    return settings(parser.parse_args(options))
+
+
+def conduct(processes: Processes, *options: str) -> Run:
+    count = len(processes.members)
+    run = Run("http://registry", wanted("--nodes", str(count), *options), processes, count)
+    processes.run = run
     try:
-        processes.run.conduct()
+        run.conduct()
     finally:
         processes.end()
-    return processes.run
+    return run
 
 
 def test_the_nodes_of_all_processes_begin_at_one_moment_and_have_numbers_of_their_own() -> None:
@@ -130,3 +137,30 @@ def test_a_run_that_loses_a_process_ends_and_keeps_what_was_reported() -> None:
 def test_a_drop_command_that_fails_ends_the_run() -> None:
     with pytest.raises(Impossible, match="--drop-command ended with 3: exit 3"):
         conduct(Processes({"a": 1}), "--shape", "cold", "--drop-command", "exit 3")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (None, "which registry? Say --host, as --host http://127.0.0.1:5000"),
+        ("http://127.0.0.1:{port}", "no registry answers at http://127.0.0.1:{port}: "),
+        ("ftp://127.0.0.1", "no registry answers at ftp://127.0.0.1: not an address of a registry"),
+    ],
+)
+def test_a_registry_that_is_none_is_told_in_a_line(host: str | None, said: str) -> None:
+    port = free_port()
+    with pytest.raises(Impossible) as raised:
+        check(host and host.format(port=port), wanted())
+    assert str(raised.value).startswith(said.format(port=port))
+    assert "\n" not in str(raised.value)
+
+
+def test_results_that_could_not_be_written_are_not_measured(tmp_path: Path) -> None:
+    somewhere = wanted("--results", str(tmp_path / "none" / "results.json"))
+    with pytest.raises(Impossible, match=f"--results: there is no directory {tmp_path}/none"):
+        check("http://127.0.0.1", somewhere)
+
+
+def test_a_registry_that_wants_a_password_is_said_to() -> None:
+    with serving(Locked) as host, pytest.raises(Impossible, match="see --registry-user and"):
+        check(host, wanted())
