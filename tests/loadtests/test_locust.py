@@ -46,6 +46,7 @@ class Outcome:
     code: int
     said: str
     results: dict[str, Any]
+    processes: tuple[int, ...] = ()
 
 
 def command(*options: str) -> list[str | Path]:
@@ -68,6 +69,19 @@ def play(results: Path, host: str, *options: str) -> Outcome:
     )
     found = json.loads(results.read_text()) if results.exists() else {}
     return Outcome(done.returncode, done.stdout, found)
+
+
+def end_early(results: Path, host: str, *options: str) -> Outcome:
+    """End a run when it has shown an image."""
+    arguments = command("--headless", "--results", str(results), "--host", host, *options)
+    daemon = Daemon(arguments, results.with_suffix(".log"), {})
+    try:
+        daemon.wait_until(lambda: "IMAGE" in daemon.output())
+        processes = tree(daemon.process.pid)
+    finally:
+        code = daemon.stop()
+    found = json.loads(results.read_text()) if results.exists() else {}
+    return Outcome(code, daemon.output(), found, tuple(processes))
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +111,18 @@ def corrupted(images: dict[str, Image]) -> Iterator[Corrupted]:
 def outcomes(
     host: str, corrupted: Corrupted, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Outcome]:
-    """What came of all runs, and of two that cannot end well; most of the time Locust waits."""
+    """What came of all runs, and of three that do not end well; most of the time Locust waits."""
     workdir = tmp_path_factory.mktemp("results")
     runs = {name: (host, *options.split()) for name, options in RUNS.items()}
     runs["corrupted"] = (corrupted.host, "--nodes", "3")
     runs["unseeded"] = (host, "--images", "herd,mysql", "--processes", "2")
-    with ThreadPoolExecutor(len(runs)) as threads:
+    endless = "--processes 2 --shape steady --think-time 0.1 --duration 90"
+    with ThreadPoolExecutor(len(runs) + 1) as threads:
         running = {
             name: threads.submit(play, workdir / f"{name}.json", *arguments)
             for name, arguments in runs.items()
         }
+        running["ended"] = threads.submit(end_early, workdir / "ended.json", host, *endless.split())
         return {name: future.result() for name, future in running.items()}
 
 
@@ -224,24 +240,17 @@ def is_running(pid: int) -> bool:
 
 
 def test_a_run_that_is_ended_keeps_its_results_and_leaves_no_process(
-    host: str, tmp_path: Path
+    outcomes: dict[str, Outcome],
 ) -> None:
-    options = ("--headless", "--processes", "2", "--shape", "steady", "--think-time", "0.1")
-    results = tmp_path / "results.json"
-    target = ("--host", host, "--duration", "90", "--results", str(results))
-    daemon = Daemon(command(*options, *target), tmp_path / "log", {})
-    try:
-        wait_until(lambda: "IMAGE" in daemon.output(), "images are shown")
-        processes = tree(daemon.process.pid)
-    finally:
-        assert daemon.stop() == 1
-    assert len(processes) == 3
-    wait_until(lambda: not any(map(is_running, processes)), "all are gone")
-    found = json.loads(results.read_text())
-    assert not found["complete"]
-    assert found["pulls"]
-    assert found["seconds"] > 0
-    assert "Traceback" not in daemon.output()
+    ended = outcomes["ended"]
+    assert ended.code == 1, ended.said
+    assert ended.said.splitlines()[-1] == "error: ended by SIGTERM"
+    assert "Traceback" not in ended.said
+    assert not ended.results["complete"]
+    assert ended.results["pulls"]
+    assert ended.results["failures"] == []
+    assert len(ended.processes) == 3
+    wait_until(lambda: not any(map(is_running, ended.processes)), "all are gone")
 
 
 def ask(address: str, form: dict[str, str] | None = None) -> Any:
