@@ -46,7 +46,7 @@ class Settings:
     shapes: tuple[str, ...] = SHAPES
     nodes_an_image: int = 20
     nodes_a_shape: int = 40
-    lasts_s: int = 12
+    lasts_s: int = 8
     """A shape that has no end of its own."""
 
 

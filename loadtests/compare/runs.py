@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench.programs import start, stop
+from loadtests.bench.programs import free_port, start, stop
 from loadtests.client.failures import Failure
 from loadtests.compare.contenders import Contender, Field, Running
 from loadtests.compare.matrix import COLD, Case
@@ -107,7 +107,8 @@ def complaint(result: dict[str, Any]) -> str:
         for name, kind in result["requests"].items()
         if kind["errors"]
     )
-    return "failed: " + "; ".join([*requests, *result["failures"][:SHOWN_FAILURES]])
+    obstacle = [result["error"]] if result["error"] else []
+    return "failed: " + "; ".join([*obstacle, *requests, *result["failures"][:SHOWN_FAILURES]])
 
 
 def compact(result: dict[str, Any]) -> dict[str, Any]:
@@ -117,7 +118,10 @@ def compact(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def command(workdir: Path, running: Running, case: Case, results: Path) -> list[str]:
+    port = free_port()
     options: dict[str, object] = {
+        "--master-bind-port": port,
+        "--master-port": port,
         "--host": running.url,
         "--shape": case.shape,
         "--nodes": case.nodes,

@@ -177,8 +177,9 @@ def test_of_the_pulls_only_their_times_are_kept() -> None:
 
 def test_a_complaint_names_the_requests_and_the_pulls_that_failed() -> None:
     requests = {"GET blob": {"count": 9, "errors": 2}, "GET ping": {"count": 9, "errors": 0}}
-    result = {"requests": requests, "failures": ["node 1: herd: cut"]}
+    result = {"requests": requests, "failures": ["node 1: herd: cut"], "error": None}
     assert complaint(result) == "failed: 2 of 9 GET blob; node 1: herd: cut"
+    assert complaint(result | {"error": "ended early"}).startswith("failed: ended early; 2 of 9")
 
 
 def test_credentials_of_a_registrys_url_are_not_in_its_name() -> None:

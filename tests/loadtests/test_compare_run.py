@@ -25,24 +25,23 @@ def compare(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=SOURCES, capture_output=True, text=True, check=False)
 
 
-def test_two_registries_are_compared_and_the_report_is_written(tmp_path: Path) -> None:
+def test_nodes_pull_what_fastreg_was_given_and_the_report_is_written(tmp_path: Path) -> None:
+    """From nginx, as that needs most; seeding has a fastreg of its own."""
     if find(NGINX) is None:
         message = f"the comparison lacks something: {INSTALL[NGINX]}"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     directory, out = tmp_path / "data", tmp_path / "out"
     directory.mkdir()
-    two = ("--only=fastreg", "--only=nginx")
-    done = compare(*SMALL, *two, f"--directory={directory}", f"--out={out}")
+    done = compare(*SMALL, "--only=nginx", f"--directory={directory}", f"--out={out}")
     assert done.returncode == 0, done.stderr
     [path] = out.glob("swarm-*.json")
-    saved = json.loads(path.read_text())
-    assert [run["error"] for run in saved["runs"]] == [None, None], done.stderr
-    for run in saved["runs"]:
-        assert len(run["result"]["pull_seconds"]) == 5
-        assert run["result"]["bytes"] >= 5 * 120_000
-        assert run["server_cpu_s"] > 0
-        assert run["samples"]
-    assert "herd of 5 nodes: failures" in done.stdout
+    [run] = json.loads(path.read_text())["runs"]
+    assert run["error"] is None
+    assert len(run["result"]["pull_seconds"]) == 5
+    assert run["result"]["bytes"] >= 5 * 120_000
+    assert run["server_cpu_s"] > 0
+    assert run["samples"]
+    assert "thundering-herd of 5 × herd, round 1: nginx: p50" in done.stderr
     assert (out / path.stem / "report.html").exists()
     assert list(directory.iterdir()) == []
 
