@@ -86,7 +86,7 @@ class AzureReadable(Readable):
         self.size = size
         self.offset = min(offset, size)
         self.length = min(size - self.offset, size if length is None else length)
-        self._piece = memoryview(first)
+        self._piece: bytes | memoryview = first
         self._version = version
         self._asked = self.offset + len(first)
         self._coming: deque[Future[bytes]] = deque()
@@ -97,9 +97,9 @@ class AzureReadable(Readable):
     def read(self, max_bytes: int) -> bytes:
         if not max_bytes:
             return b""
-        piece = self._piece or memoryview(self._next_piece())
-        self._piece = piece[max_bytes:]
-        return bytes(piece[:max_bytes])
+        piece = self._piece or self._next_piece()
+        self._piece = memoryview(piece)[max_bytes:]
+        return bytes(piece[:max_bytes])  # a whole piece is not copied
 
     def segments(self) -> Iterator[Segment]:
         if self._piece:
@@ -110,7 +110,7 @@ class AzureReadable(Readable):
         return None
 
     def close(self) -> None:
-        self._piece = memoryview(b"")
+        self._piece = b""
         self._asked = self.offset + self.length
         while self._coming:
             self._coming.popleft().cancel()

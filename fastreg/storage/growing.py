@@ -27,10 +27,12 @@ from fastreg.storage.descriptors import Descriptor
 from fastreg.storage.errors import StorageError
 from fastreg.storage.local_handles import read_at
 
-_PIECE_BYTES: Final = 1 << 20
-_HASHED_BYTES: Final = 256 << 10
-_HASH_AHEAD: Final = 16
-"""Of these for each piece that is written: what an earlier filler left is caught up with."""
+_READ_BYTES: Final = 4 << 20
+"""At once of the origin: on its way to the file it waits for its turn in the event loop."""
+_PIECE_BYTES: Final = 256 << 10
+"""Written and hashed before the next one: it is still in the processor's cache then."""
+_HASH_AHEAD: Final = 4
+"""Of these for each that is written: what an earlier filler left is caught up with."""
 _STALL_S: Final = 0.1
 """Without a byte, after which a reader looks whether there still is a filler."""
 _PATIENCE_S: Final = 120.0
@@ -74,7 +76,7 @@ class Verification:
 
     def __init__(self, identity: Identity) -> None:
         self._check = identity.new_check()
-        self._buffer = memoryview(bytearray(_HASHED_BYTES))
+        self._buffer = memoryview(bytearray(_PIECE_BYTES))
         self._hashed = 0
 
     def advance(self, fd: int, size: int) -> bool:
@@ -133,7 +135,7 @@ class Fill:
     def _fetch(self, descriptor: Descriptor) -> None:
         with self._origin.open(self._size, None) as source:
             while self._size < self._origin.size:
-                data = source.read(_PIECE_BYTES)
+                data = source.read(_READ_BYTES)
                 if not data:
                     raise StorageError(self._origin.key, "ends before the size that it has")
                 self._off_loop(self._write, descriptor, memoryview(data))
@@ -142,11 +144,11 @@ class Fill:
         with descriptor as fd:
             self._room.check(fd)
             while data:
-                count = os.pwrite(fd, data, self._size)
+                count = os.pwrite(fd, data[:_PIECE_BYTES], self._size)
                 self._size += count
                 self.fetched += count
                 data = data[count:]
-            self._verification.advance(fd, self._size)
+                self._verification.advance(fd, self._size)
 
     def _hash(self, descriptor: Descriptor) -> bool:
         with descriptor as fd:
