@@ -38,6 +38,7 @@ class Transfers:
         self._sent = 0
         self._lock = threading.Lock()
         self._arrival = threading.Condition(self._lock)
+        self._turn = threading.Lock()
 
     def count_reader(self, change: int) -> None:
         """Take note that one more reads what takes several requests, or (-1) one less."""
@@ -62,8 +63,9 @@ class Transfers:
 
     def send(self, size: int, fn: Callable[..., None], /, *args: Any) -> Future[None]:
         """Call `fn(*args)`, which sends `size` bytes of a block, in a thread. Waits while
-        others, that had a larger share until now, still have too much on its way."""
-        with self._arrival:
+        others, that had a larger share until now, still have too much on its way; nobody
+        passes whoever waits, or larger blocks would keep smaller ones out for good."""
+        with self._turn, self._arrival:
             self._arrival.wait_for(
                 lambda: self._sent + size <= max(_SENT_OF_ALL, size * self._senders)
             )
@@ -75,4 +77,4 @@ class Transfers:
     def _arrived(self, size: int) -> None:
         with self._arrival:
             self._sent -= size
-            self._arrival.notify_all()
+            self._arrival.notify()

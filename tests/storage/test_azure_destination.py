@@ -199,6 +199,19 @@ def test_blocks_that_another_has_begun_to_stage_are_not_in_the_way_of_a_copy(
     assert cloud.keys == [FINAL]
 
 
+def test_blocks_that_are_never_made_an_object_are_not_in_the_way_of_a_small_blob(
+    azure: AzureDriver, cloud: Cloud
+) -> None:
+    with azure.writer("u/other/data", append=False, destination=FINAL) as other:
+        other.write(CONTENT)
+        with azure.writer(DATA, append=False) as writer:
+            writer.write(b"small")
+            writer.commit(FINAL)
+        assert cloud.read(FINAL) == b"small"
+    assert cloud.read(FINAL) == b"small"
+    assert cloud.keys == [FINAL]
+
+
 def test_a_copy_of_what_changed_meanwhile_is_refused(azure: AzureDriver, cloud: Cloud) -> None:
     gate = threading.Event()
     cloud.proxy.inject("copy", faults.held(gate))

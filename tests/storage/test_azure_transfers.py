@@ -29,8 +29,8 @@ def arrive() -> Iterator[threading.Event]:
     arrive.set()
 
 
-def send(transfers: Transfers, arrive: threading.Event) -> Future[None]:
-    return transfers.send(BLOCK, lambda: arrive.wait() and None)
+def send(transfers: Transfers, arrive: threading.Event, size: int = BLOCK) -> Future[None]:
+    return transfers.send(size, lambda: arrive.wait(PATIENCE_S) and None)
 
 
 def test_who_begins_to_send_waits_until_one_who_was_alone_has_less_on_its_way(
@@ -40,9 +40,28 @@ def test_who_begins_to_send_waits_until_one_who_was_alone_has_less_on_its_way(
     first = [send(transfers, arrive) for _ in range(5)]
     transfers.count_sender(1)
     second = transfers.threads.submit(send, transfers, arrive)
-    assert not any(sent.done() for sent in (*first, second))
+    with pytest.raises(TimeoutError):
+        second.result(0.1)
+    assert not any(sent.done() for sent in first)
     arrive.set()
     assert second.result(PATIENCE_S).result(PATIENCE_S) is None
+
+
+def test_larger_blocks_do_not_keep_a_smaller_one_out(
+    transfers: Transfers, arrive: threading.Event
+) -> None:
+    first = threading.Event()
+    transfers.count_sender(2)
+    send(transfers, first, 16 * BLOCK)
+    smaller = transfers.threads.submit(send, transfers, arrive)
+    with pytest.raises(TimeoutError):
+        smaller.result(0.1)
+    larger = transfers.threads.submit(send, transfers, arrive, 16 * BLOCK)
+    with pytest.raises(TimeoutError):
+        larger.result(0.1)
+    first.set()
+    assert not smaller.result(PATIENCE_S).done()
+    assert not larger.result(PATIENCE_S).done()
 
 
 def test_each_of_many_writers_has_a_block_on_its_way(
