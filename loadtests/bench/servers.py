@@ -138,7 +138,8 @@ def serving(
         else:
             argv, env = start_fastreg(kept_in, directory, host, workers)
         process = start(argv, env, directory / "log")
-        server = Server(f"{name} on Azure" if storage else name, process, host, kept_in)
+        called = name if isinstance(kept_in, Directory) else f"{name} on Azure"
+        server = Server(called, process, host, kept_in)
         server.wait_until_ready(directory / "log")
         yield server
     finally:
