@@ -70,11 +70,14 @@ def load(workdir: Path, running: Running, case: Case, run: Run) -> None:
     sent_before = running.sent_bytes()
     with running.watch() as watch:
         run.result, run.error = locust(workdir, running, case)
-    if watch is not None:
-        run.server_cpu_s = watch.cpu_s
     if watch is not None and run.result is not None:
-        begun_s = datetime.fromisoformat(run.result["started"]).timestamp()
-        run.samples = between(watch.samples, begun_s, begun_s + run.result["seconds"])
+        # Until all nodes are there, a server that has just been started is busy with itself.
+        begun_s, ended_s = (
+            datetime.fromisoformat(run.result[moment]).timestamp()
+            for moment in ("started", "ended")
+        )
+        run.server_cpu_s = watch.cpu_since(begun_s)
+        run.samples = between(watch.samples, begun_s, ended_s)
     if sent_before is not None:
         run.egress_bytes = (running.sent_bytes() or 0) - sent_before
 

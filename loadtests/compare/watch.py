@@ -45,10 +45,10 @@ class Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look_often, daemon=True)
 
-    @property
-    def cpu_s(self) -> float:
-        """What was taken until the last sample, the one at the end."""
-        return self.samples[-1].cpu_s
+    def cpu_since(self, moment_s: float) -> float:
+        """Return what was taken from the last sample before a moment to the one at the end."""
+        before = [sample for sample in self.samples if sample.at_s <= moment_s]
+        return self.samples[-1].cpu_s - before[-1].cpu_s
 
     def __enter__(self) -> Watch:
         self._look()

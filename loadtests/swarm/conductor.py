@@ -56,7 +56,7 @@ class Run:
         self._crews = crews
         self._user_count = user_count
         self._ledger = Ledger()
-        self._started = datetime.now(UTC)
+        self._started = self._ended = datetime.now(UTC)
         self._start_s: float | None = None
         self._seconds = 0.0
         self._awaited: set[str] = set()
@@ -97,6 +97,7 @@ class Run:
             "verify": wanted.verify,
             "host": self.host,
             "started": self._started.isoformat(timespec="milliseconds"),
+            "ended": self._ended.isoformat(timespec="milliseconds"),
             "complete": self.is_complete,
             **figures(self._ledger, self._seconds),
         }
@@ -135,6 +136,7 @@ class Run:
         finally:
             spent = meter.spent()
             self._seconds += spent.seconds
+            self._ended = datetime.now(UTC)
             if len(nodes) > 1:
                 self._ledger.merge(Ledger(loads={"conductor": spent}))
 

@@ -211,9 +211,16 @@ def test_nginx_answers_all_that_an_image_consists_of_as_a_registry_would(tmp_pat
 def test_a_process_is_watched_from_begin_to_end() -> None:
     with Watch(os.getpid()) as watch:
         sum(range(200_000))
-    assert watch.cpu_s > 0
+    assert watch.cpu_since(watch.samples[0].at_s) > 0
     assert watch.samples[0].at_s < watch.samples[-1].at_s
     assert all(sample.rss_bytes > 1 << 20 for sample in watch.samples)
+
+
+def test_what_a_server_takes_before_the_nodes_begin_does_not_count() -> None:
+    watch = Watch(os.getpid())
+    taken = {100.0: 0.0, 100.2: 0.5, 100.4: 0.75, 100.6: 2.0}
+    watch.samples = [Sample(at_s, cpu_s, 1) for at_s, cpu_s in taken.items()]
+    assert watch.cpu_since(100.3) == 1.5
 
 
 def test_dropping_what_the_kernel_holds_leaves_the_files_as_they_are(tmp_path: Path) -> None:

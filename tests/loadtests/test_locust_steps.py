@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,14 @@ def test_the_nodes_of_all_processes_begin_at_one_moment_and_have_numbers_of_thei
 
 def test_a_wave_begins_when_the_one_before_has_ended() -> None:
     processes = Processes({"a": 2, "b": 2})
-    conduct(processes, "--shape", "rolling", "--waves", "4")
+    results = conduct(processes, "--shape", "rolling", "--waves", "4").results()
     began = sorted(began for node in processes.members for began in node.began)
     assert [step for step, _ in began] == [0, 1, 2, 3]
     assert [moment for _, moment in began] == sorted(moment for _, moment in began)
     assert all(len(node.began) == 1 for node in processes.members)
+    started, ended = (datetime.fromisoformat(results[name]) for name in ("started", "ended"))
+    last_s = max(one["begun_s"] for one in results["pulls"])
+    assert (ended - started).total_seconds() >= last_s
 
 
 def test_a_run_that_loses_a_process_ends_and_keeps_what_was_reported() -> None:
