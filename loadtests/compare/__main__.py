@@ -6,6 +6,7 @@ import contextlib
 import json
 import resource
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from loadtests.bench.network import enter_own_network, systems_network
 from loadtests.bench.programs import SOURCES
 from loadtests.bench.servers import REFERENCE
 from loadtests.bench.table import table
+from loadtests.client.failures import Failure
 from loadtests.compare import bars, report
 from loadtests.compare.contenders import (
     ACCOUNT,
@@ -66,6 +68,13 @@ def numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
         raise click.BadParameter("numbers with commas between, as 10,50,200") from None
 
 
+def registries(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> list[Contender]:
+    try:
+        return [from_url(url) for url in urls]
+    except Failure as failure:
+        raise click.BadParameter(f"{failure} (as https://registry.example:5000)") from None
+
+
 @click.command()
 @click.option("--rounds", type=click.IntRange(1), help="Turns of every contender (default 3).")
 @click.option("--nodes", callback=numbers, help="Sizes of the herds (default 10,50,100,200,500).")
@@ -76,8 +85,9 @@ def numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
 @click.option("--scale", type=float, help="Shrinks every layer (default 1).")
 @click.option(
     "--registry",
-    "urls",
+    "others",
     multiple=True,
+    callback=registries,
     metavar="URL",
     help="Compare this registry too (http://user:password@host:port); the images are pushed to it.",
 )
@@ -97,7 +107,7 @@ def numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
 @click.option("--directory", type=click.Path(path_type=Path, exists=True), help="For the data.")
 def main(
     only: tuple[str, ...],
-    urls: tuple[str, ...],
+    others: list[Contender],
     azure_reference: str,
     quick: bool,
     out: Path,
@@ -109,16 +119,20 @@ def main(
     settings = replace(
         QUICK if quick else FULL, **{name: value for name, value in given.items() if value}
     )
-    contenders = [one for one in CONTENDERS if not only or one.name in only]
-    contenders += map(from_url, urls)
+    contenders = [one for one in CONTENDERS if not only or one.name in only] + others
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     allow_many_files()
-    network = systems_network() if urls else enter_own_network()
+    network = systems_network() if others else enter_own_network()
+    path = out / f"swarm-{time.strftime('%Y%m%d-%H%M%S')}.json"
     with tempfile.TemporaryDirectory(prefix="fastreg-swarm-", dir=directory) as name:
         comparison = Comparison(describe(Path(name), network), settings)
-        compare(Path(name), comparison, contenders, azure_reference)
-    path = out / f"swarm-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    comparison.save(path)
+        try:
+            compare(Path(name), comparison, contenders, azure_reference)
+        finally:
+            if comparison.runs:
+                comparison.save(path)
+    if not comparison.runs:
+        sys.exit("nothing was measured")
     click.echo("\n".join(summary(comparison)))
     page = report.render(json.loads(path.read_text()), path.with_suffix(""))
     click.echo(f"\nEvery run is in {path}, the report is {page}")
@@ -137,7 +151,7 @@ def compare(
     contenders: Sequence[Contender],
     azure_reference: str,
 ) -> None:
-    """Run everything; when interrupted, what was measured until then stays."""
+    """Run everything; whatever ends it, what was measured until then stays."""
     settings = comparison.settings
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         stand = stack.enter_context(standing(workdir, settings, contenders, azure_reference))
@@ -178,7 +192,7 @@ def is_ready(stand: Field, contender: Contender, comparison: Comparison) -> bool
     try:
         with stand.serving(contender, next(iter(stand.images.values()))):
             return True
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, Failure) as error:
         reason = why(str(error))
     comparison.contenders[-1]["left_out"] = reason
     CONSOLE.print(f"{contender.name} is left out: {reason}", highlight=False, soft_wrap=True)
@@ -188,7 +202,7 @@ def is_ready(stand: Field, contender: Contender, comparison: Comparison) -> bool
 def why(error: str) -> str:
     """Return the line of a log that says it: of Go the panic, else the last."""
     lines = [line for line in error.splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith("panic:")), lines[-1])
+    return next((line for line in lines if line.startswith("panic:")), ["?", *lines][-1])
 
 
 def summary(comparison: Comparison) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from loadtests.bench.ratios import Bar, Line
 from loadtests.compare.contenders import FASTREG_COLD, FASTREG_LOCAL, PEER, Contender
@@ -46,7 +46,7 @@ def of_the_herd(runs: Sequence[Run], nodes: int) -> list[Line]:
             Bar(MOST_CPU, "× docker-registry's"),
             ratios(of(FASTREG_LOCAL, cpu_s), of(PEER, cpu_s)),
         ),
-        Line(f"{work}: failures", Bar(0, "failures"), [failures(run) for run in ours]),
+        Line(f"{work}: failures", Bar(0, "failures"), total(map(failures, ours))),
     ]
 
 
@@ -82,7 +82,7 @@ def of_growth(runs: Sequence[Run], few: int, many: int) -> Line:
 
 def of_pushes(runs: Sequence[Run]) -> list[Line]:
     growth = by_round(runs, p99_growth, FASTREG_LOCAL, PUSHES, MIXED)
-    failed = [failed_pushes(run) for run in among(runs, FASTREG_LOCAL, PUSHES, MIXED)]
+    failed = total(map(failed_pushes, among(runs, FASTREG_LOCAL, PUSHES, MIXED)))
     return [
         Line("pushes during pulls: failures", Bar(0, "failures"), failed),
         Line(
@@ -123,6 +123,12 @@ def ratios(ours: ByRound, theirs: ByRound) -> list[float]:
     return [ours[number] / theirs[number] for number in sorted(ours.keys() & theirs.keys())]
 
 
+def total(counts: Iterable[int]) -> list[int]:
+    """Return the sum over all rounds, if there are any: no median makes up for a failure."""
+    found = list(counts)
+    return [sum(found)] if found else []
+
+
 def last_s(run: Run) -> float:
     return float(run.measured["time_to_image"]["last"])
 
@@ -143,12 +149,16 @@ def sent_share(run: Run) -> float:
 
 
 def failures(run: Run) -> int:
-    """Return how many requests and digests failed; a run that came to nothing counts as one."""
+    """Return how many requests failed, or pulls where more did; whatever else is wrong with a
+    run counts as one."""
+    least = int(run.error is not None)
     if run.result is None:
-        return 1
-    return int(run.result["errors"]) + int(run.result["digest_mismatches"])
+        return least
+    return max(least, run.result["errors"], len(run.result["failures"]))
 
 
 def failed_pushes(run: Run) -> int:
-    """Return how many pushes failed; a run that came to nothing counts as one."""
-    return int(run.result["pushes"]["failed"]) if run.result else 1
+    """Return how many pushes failed; a run that did not come to its end counts as one."""
+    if run.result is None or not run.result["complete"]:
+        return 1
+    return int(run.result["pushes"]["failed"])

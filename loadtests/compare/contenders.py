@@ -20,6 +20,7 @@ from loadtests.bench.programs import program
 from loadtests.bench.servers import FASTREG, NGINX, REFERENCE, Server, serving
 from loadtests.client.pulls import pull_image
 from loadtests.client.registry import Registry
+from loadtests.client.wire import split
 from loadtests.compare.store import repository
 from loadtests.compare.watch import Watch
 from loadtests.images.image import AMD64, Image
@@ -58,7 +59,9 @@ CONTENDERS = (FASTREG_LOCAL, FASTREG_COLD, FASTREG_WARM, PEER, PEER_ON_AZURE, PH
 
 
 def from_url(url: str) -> Contender:
-    """Return a registry that runs already; the credentials of its URL are not in its name."""
+    """Return a registry that runs already, the credentials of its URL not in its name; raise
+    Failure where it is no URL of one."""
+    split(url)
     parts = urlsplit(url)
     return Contender(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", url, ELSEWHERE)
 

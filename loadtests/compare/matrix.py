@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,8 @@ def turns(
     ratio is of runs that were close in time, and each of them is first as often as last."""
     for number in range(rounds):
         for place, case in enumerate(cases):
-            first = (number + place) % len(contenders)
-            for contender in (*contenders[first:], *contenders[:first]):
+            in_turn = deque(contenders)
+            in_turn.rotate(-(number + place))
+            for contender in in_turn:
                 if case.is_for(contender):
                     yield number, case, contender

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -44,8 +45,8 @@ class Comparison:
 
 
 def command() -> str:
-    """Return what measures the same again."""
-    options = shlex.join(sys.argv[1:])
+    """Return what measures the same again, without the credentials of URLs."""
+    options = shlex.join(re.sub(r"(?<=://)[^/]*@", "", word) for word in sys.argv[1:])
     return f"make swarm SWARM={shlex.quote(options)}" if options else "make swarm"
 
 

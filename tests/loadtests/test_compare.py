@@ -26,7 +26,7 @@ from loadtests.compare.contenders import (
 )
 from loadtests.compare.drop import drop
 from loadtests.compare.matrix import FULL, Case, Settings, cases, turns
-from loadtests.compare.results import Comparison, told
+from loadtests.compare.results import Comparison, command, told
 from loadtests.compare.runs import Run, compact, complaint
 from loadtests.compare.store import files
 from loadtests.compare.watch import Sample, Watch, between
@@ -40,8 +40,9 @@ def a_run(contender: str, number: int, case: Sequence[Any], last_s: float, **mor
     times = {"count": 200, "p50": last_s / 2, "p99": last_s, "last": last_s}
     result = {
         "time_to_image": times,
+        "complete": True,
         "errors": 0,
-        "digest_mismatches": 0,
+        "failures": [],
         "client": {"bound": False},
     }
     what, shape, image, nodes = case
@@ -80,6 +81,10 @@ def test_the_full_matrix_has_every_part() -> None:
     assert herds == [1, 10, 50, 100, 200, 500]
 
 
+def test_nobody_takes_a_turn_where_nobody_is_ready() -> None:
+    assert list(turns([Case(*HERD_OF_200)], [], rounds=2)) == []
+
+
 def test_a_contender_is_spared_what_it_cannot_do() -> None:
     assert not Case(*MIXED).is_for(PHYSICAL_LIMIT)
     assert not Case(*HERD_OF_200).is_for(PEER_ON_AZURE)
@@ -101,7 +106,7 @@ def test_the_herds_bars_are_ratios_of_one_round() -> None:
     assert last.is_met
     cpu = line_of(runs, "herd of 200 nodes: registry CPU")
     assert list(cpu.values) == [0.25, 0.6]
-    assert list(line_of(runs, "herd of 200 nodes: failures").values) == [0, 0, 0]
+    assert list(line_of(runs, "herd of 200 nodes: failures").values) == [0]
 
 
 def test_a_run_that_came_to_nothing_is_a_failure() -> None:
@@ -109,6 +114,28 @@ def test_a_run_that_came_to_nothing_is_a_failure() -> None:
     failures = line_of(runs, "herd of 200 nodes: failures")
     assert list(failures.values) == [1]
     assert not failures.is_met
+
+
+def test_a_failure_in_one_round_is_one_whatever_the_median() -> None:
+    runs = [a_run("fastreg", number, HERD_OF_200, 1.0) for number in range(3)]
+    runs[1].measured["failures"] = ["node 1: herd: cut"]
+    failures = line_of(runs, "herd of 200 nodes: failures")
+    assert list(failures.values) == [1]
+    assert not failures.is_met
+
+
+def test_a_run_that_lost_a_process_is_a_failure_though_no_request_failed() -> None:
+    lost = "failed: lost a process that loads the registry: b"
+    herd, pushes = (a_run("fastreg", 0, case, 1.0, error=lost) for case in (HERD_OF_200, MIXED))
+    pushes.measured.update(complete=False, pushes={"failed": 0})
+    assert list(line_of([herd], "herd of 200 nodes: failures").values) == [1]
+    assert list(line_of([pushes], "pushes during pulls: failures").values) == [1]
+
+
+def test_every_pull_that_failed_counts_once() -> None:
+    herd = a_run("fastreg", 0, HERD_OF_200, 1.0, error="failed: 2 of 1200 GET blob")
+    herd.measured.update(errors=2, failures=["node 1: herd: cut", "node 2: herd: cut"])
+    assert list(line_of([herd], "herd of 200 nodes: failures").values) == [2]
 
 
 def test_a_cold_herd_may_take_a_herd_and_a_half_and_one_cold_pull() -> None:
@@ -180,6 +207,13 @@ def test_a_complaint_names_the_requests_and_the_pulls_that_failed() -> None:
     result = {"requests": requests, "failures": ["node 1: herd: cut"], "error": None}
     assert complaint(result) == "failed: 2 of 9 GET blob; node 1: herd: cut"
     assert complaint(result | {"error": "ended early"}).startswith("failed: ended early; 2 of 9")
+
+
+def test_the_command_that_is_kept_has_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = ["--registry", "https://me:a%20s@ecret@one:5000", "--registry=http://me:secret@two"]
+    monkeypatch.setattr("sys.argv", ["compare", *urls, "--part", "nodes"])
+    said = command().removeprefix("make swarm SWARM=")
+    assert said == "'--registry https://one:5000 --registry=http://two --part nodes'"
 
 
 def test_credentials_of_a_registrys_url_are_not_in_its_name() -> None:

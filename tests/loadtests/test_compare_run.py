@@ -46,8 +46,10 @@ def test_nodes_pull_what_fastreg_was_given_and_the_report_is_written(tmp_path: P
     assert list(directory.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", ["--images=nonsense", "--shapes=nonsense", "--nodes=few"])
+@pytest.mark.parametrize(
+    "wrong", ["--images=nonsense", "--shapes=nonsense", "--nodes=few", "--registry=localhost:5000"]
+)
 def test_an_option_that_says_nothing_is_refused_with_what_would(wrong: str) -> None:
     result = CliRunner().invoke(main, [wrong])
     assert result.exit_code == 2
-    assert "herd" in result.output or "10,50,200" in result.output
+    assert "herd" in result.output or "10,50,200" in result.output or "https://" in result.output
