@@ -111,7 +111,6 @@ define MISSING_TO_DOCKER_SWARM
 PATH="$$PATH:/usr/sbin:/sbin"; \
 command -v dockerd >/dev/null || echo docker.io; \
 command -v docker-registry >/dev/null || echo docker-registry; \
-command -v iptables >/dev/null || echo iptables; \
 command -v mount >/dev/null || echo mount; \
 command -v ip >/dev/null || echo iproute2
 endef

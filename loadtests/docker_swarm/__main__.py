@@ -25,7 +25,6 @@ RESULTS = SOURCES / "loadtests" / "results"
 PACKAGES = {
     "dockerd": "docker.io",
     "docker-registry": "docker-registry",
-    "iptables": "iptables",
     "ip": "iproute2",
     "mount": "mount",
     "unshare": "util-linux",
@@ -100,7 +99,7 @@ def run(directory: Path | None, settings: Settings) -> Report:
         print(f"Ended by {interrupted}; nothing is left of it.", file=sys.stderr)
         sys.exit(interrupted.exit_code)
     except (RolloutError, EngineError, Failure, RuntimeError, OSError) as error:
-        sys.exit(f"Not measured, and nothing is left of it: {error}")
+        sys.exit(f"Not measured: {error}")
 
 
 if __name__ == "__main__":

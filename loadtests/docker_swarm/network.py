@@ -27,9 +27,9 @@ _SENT_BYTES_FIELD = 8
 def enter_bridge() -> bool:
     """Move this process, and all that it starts, to a namespace with the bridge in it; return
     False where that is not allowed, or no bridge to be had."""
-    machines = os.readlink(NAMESPACE)
+    outside = os.readlink(NAMESPACE)
     enter_own_network()
-    if os.readlink(NAMESPACE) == machines:
+    if os.readlink(NAMESPACE) == outside:
         return False
     route = [SUBNET, "dev", BRIDGE, "src", GATEWAY, "congctl", CONGESTION_CONTROL]
     return (

@@ -86,7 +86,8 @@ def start_node(directory: Path, number: int, cgroup: str) -> Node:
     with NAMESPACE.open() as bridge, (home / "log").open("wb") as log:
         process = subprocess.Popen(
             command(name, address, home),
-            env={**os.environ, "PATH": SEARCH_PATH},
+            # From the bridge no proxy can be reached.
+            env={**os.environ, "PATH": SEARCH_PATH, "NO_PROXY": "*"},
             stdin=bridge,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -111,11 +112,16 @@ def command(name: str, address: str, home: Path) -> list[str]:
 
 
 def daemon_config(cgroup: str) -> str:
-    """Return the daemon's settings; the cgroup driver is the one that needs no systemd."""
+    """Return the daemon's settings; the cgroup driver is the one that needs no systemd.
+
+    All containers are on their node's own network, so no other, and no firewall, is made.
+    """
     return json.dumps(
         {
             "insecure-registries": [SUBNET],
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "cgroup-parent": f"/{cgroup}",
+            "bridge": "none",
+            "iptables": False,
         }
     )
