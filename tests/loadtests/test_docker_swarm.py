@@ -18,15 +18,13 @@ import pytest
 from loadtests.bench.programs import SEARCH_PATH, SOURCES, find
 from loadtests.docker_swarm.__main__ import PACKAGES
 
-pytestmark = pytest.mark.live
-
 TINY = ("--nodes=2", "--rounds=1", "--scale=0.001")
-TIMEOUT_S = 240
+TIMEOUT_S = 180
+pytestmark = [pytest.mark.live, pytest.mark.timeout(TIMEOUT_S + 60)]
 NEEDED = """
 mount -t tmpfs tmpfs /run
 ip link add bridge0 type bridge
 ip link add one type veth peer two
-iptables -t nat -L
 """
 
 
@@ -55,9 +53,11 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
-def start(place: Path, programs: str = SEARCH_PATH) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def measuring(place: Path, programs: str = SEARCH_PATH) -> Iterator[subprocess.Popen[str]]:
+    """A run, which is told to end where a test gives up on it."""
     places = (f"--directory={place}", f"--results={place / 'results'}")
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "loadtests.docker_swarm", *TINY, *places],
         cwd=SOURCES,
         env={**os.environ, "PATH": programs},
@@ -65,21 +65,28 @@ def start(place: Path, programs: str = SEARCH_PATH) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
 
 
-def wait_for_daemon(place: Path) -> str:
+def wait_for_daemon(process: subprocess.Popen[str], place: Path) -> str:
     """Return the name of the run's directory, once a daemon's socket is in it."""
     deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
         for socket in place.glob("fastreg-docker-*/node1/socket"):
             return socket.parents[1].name
         time.sleep(0.05)
-    pytest.fail("no daemon was started")
+    process.terminate()
+    pytest.fail(f"no daemon was started: {process.communicate()[1]}")
 
 
 def remains(place: Path, name: str) -> list[str]:
     """Return what there is of a run by its name: directories, cgroups, mounts, processes."""
-    found = [*place.glob(name), *Path("/sys/fs/cgroup").glob(f"**/{name}")]
+    cgroups = Path("/sys/fs/cgroup")
+    found = [*place.glob(name), *cgroups.glob(name), *cgroups.glob(f"*/{name}")]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return [str(path) for path in found] + [line for line in mounts if name in line] + running(name)
 
@@ -95,11 +102,10 @@ def running(name: str) -> list[str]:
     return found
 
 
-@pytest.mark.timeout(TIMEOUT_S + 100)
 def test_an_image_gets_to_real_daemons_and_nothing_is_left(place: Path) -> None:
-    process = start(place)
-    name = wait_for_daemon(place)
-    output, errors = process.communicate(timeout=TIMEOUT_S)
+    with measuring(place) as process:
+        name = wait_for_daemon(process, place)
+        output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, errors
     [result] = (place / "results").iterdir()
     saved = json.loads(result.read_text())
@@ -112,13 +118,12 @@ def test_an_image_gets_to_real_daemons_and_nothing_is_left(place: Path) -> None:
     assert remains(place, name) == []
 
 
-@pytest.mark.timeout(TIMEOUT_S + 100)
 def test_a_run_that_is_interrupted_leaves_nothing(place: Path) -> None:
-    process = start(place)
-    name = wait_for_daemon(place)
-    assert running(name)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=TIMEOUT_S)
+    with measuring(place) as process:
+        name = wait_for_daemon(process, place)
+        assert running(name)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 128 + signal.SIGTERM
     assert errors == "Ended by SIGTERM; nothing is left of it.\n"
     assert remains(place, name) == []
@@ -129,8 +134,8 @@ def test_a_daemon_that_does_not_start_is_told_in_its_own_words(place: Path) -> N
     daemon.parent.mkdir()
     daemon.write_text("#!/bin/sh\necho I will not\nexit 1\n")
     daemon.chmod(0o755)
-    process = start(place, f"{daemon.parent}:{SEARCH_PATH}")
-    _, errors = process.communicate(timeout=TIMEOUT_S)
+    with measuring(place, f"{daemon.parent}:{SEARCH_PATH}") as process:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert "the daemon of node1 does not serve:\nI will not" in errors
     assert list(place.glob("fastreg-docker-*")) == []
