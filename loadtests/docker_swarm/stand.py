@@ -82,7 +82,7 @@ class Stand:
             name,
             turn,
             seconds,
-            watch.cpu_s,
+            watch.samples[-1].cpu_s,
             self._nodes_cpu_s() - nodes_cpu_s,
             sent_bytes() - sent,
             max(sample.rss_bytes for sample in watch.samples),
