@@ -76,10 +76,14 @@ def registries(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> 
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1), help="Turns of every contender (default 3).")
+@click.option("--rounds", type=click.IntRange(1), help="Turns of every contender (default 2).")
 @click.option("--nodes", callback=numbers, help="Sizes of the herds (default 10,50,100,200,500).")
 @click.option("--images", callback=some_of(NAMES), help="Images to compare by (default: all six).")
-@click.option("--shapes", callback=some_of(SHAPES), help=f"Shapes (default {','.join(SHAPES)}).")
+@click.option(
+    "--shapes",
+    callback=some_of(SHAPES),
+    help=f"Shapes, of {','.join(SHAPES)} (default: all but the first).",
+)
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part.")
 @click.option("--only", multiple=True, type=ANY, help="Only this contender.")
 @click.option("--scale", type=float, help="Shrinks every layer (default 1).")
