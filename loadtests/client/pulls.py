@@ -80,11 +80,14 @@ def of_platform(index: Fetched, platform: str) -> str:
     content = parse(index)
     if "manifests" not in content:
         return ""
-    for entry in content["manifests"]:
-        wanted = entry.get("platform", {})
-        words = [wanted.get(key) for key in ("os", "architecture", "variant")]
-        if "/".join(filter(None, words)) == platform:
-            return str(entry["digest"])
+    try:
+        for entry in content["manifests"]:
+            wanted = entry.get("platform") or {}
+            words = [wanted.get(key) for key in ("os", "architecture", "variant")]
+            if "/".join(filter(None, words)) == platform:
+                return str(entry["digest"])
+    except (AttributeError, LookupError, TypeError) as error:
+        raise Failure(f"not an index: {index.content[:100]!r}") from error
     raise Failure(f"the index has no manifest for {platform}")
 
 

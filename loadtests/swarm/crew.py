@@ -75,6 +75,7 @@ class Crew:
         self._members: dict[str, list[Member]] = defaultdict(list)
         self._busy = 0
         self._meter: Meter | None = None
+        self._late_s = 0.0
 
     def enlist(self, member: Member) -> None:
         self._members[member.kind].append(member)
@@ -105,6 +106,7 @@ class Crew:
         gevent.spawn(self._measure, begins_s)
         for member, part in cast:
             member.parts.put(part)
+        self._late_s = max(0.0, time.monotonic() - begins_s)
         if not cast:
             self._end(order.step)
 
@@ -117,7 +119,7 @@ class Crew:
     def tell(self, done: int | None = None) -> None:
         """Report what has happened since the last time, and the step that is done, if one is."""
         if self._meter is not None:
-            self.ledger.loads[self._process] = self._meter.spent()
+            self.ledger.loads[self._process] = self._meter.spent(self._late_s)
             self._meter = None if done is not None else Meter()
         self._report({"ledger": self.ledger.take(), "done": done})
 

@@ -1,6 +1,8 @@
 """Was the client the bottleneck? What its processes took, and the rule that judges it.
 
 A run is bound by the client
+- if one of its processes had its orders later than its nodes were to begin: the times of its
+  nodes have that in them, or
 - if one of its processes, which are one thread each, was busy or waited for a core for more than
   85 % of the time: there was always something that it had not yet taken in, or
 - if the cores of its machine were busy for more than 95 % of the time, half of that or more by
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LATE_S = 0.02
 BUSY_PROCESS = 0.85
 BUSY_MACHINE = 0.95
 OWN_SHARE = 0.5
@@ -41,6 +44,8 @@ class Load:
     """For a core, with something to do."""
     machine_busy_s: float = 0.0
     """Of all cores together, whoever used them."""
+    late_s: float = 0.0
+    """How long after the moment to begin it knew of it, at the worst."""
 
     def merge(self, other: Load) -> None:
         self.machine, self.cores = other.machine, other.cores
@@ -48,6 +53,7 @@ class Load:
         self.cpu_s += other.cpu_s
         self.waited_s += other.waited_s
         self.machine_busy_s += other.machine_busy_s
+        self.late_s = max(self.late_s, other.late_s)
 
 
 class Meter:
@@ -56,9 +62,9 @@ class Meter:
     def __init__(self) -> None:
         self._begun = _now()
 
-    def spent(self) -> Load:
+    def spent(self, late_s: float = 0.0) -> Load:
         differences = [now - begun for now, begun in zip(_now(), self._begun, strict=True)]
-        return Load(socket.gethostname(), os.cpu_count() or 1, *differences)
+        return Load(socket.gethostname(), os.cpu_count() or 1, *differences, late_s)
 
 
 def _now() -> tuple[float, float, float, float]:
@@ -84,7 +90,7 @@ def judge(loads: Collection[Load], seconds: float) -> dict[str, Any]:
     """Say what the client took in this time, whether it was the bottleneck, and why."""
     cpu_s = sum(load.cpu_s for load in loads)
     long = [load for load in loads if load.seconds >= LEAST_S]
-    why = _bound_process(long) or _bound_machine(long)
+    why = _late(loads) or _bound_process(long) or _bound_machine(long)
     return {
         "cpu_s": cpu_s,
         "cores": cpu_s / seconds if seconds else 0.0,
@@ -92,6 +98,11 @@ def judge(loads: Collection[Load], seconds: float) -> dict[str, Any]:
         "bound": why is not None,
         "why": why or _unbound(long),
     }
+
+
+def _late(loads: Collection[Load]) -> str | None:
+    late_s = max((load.late_s for load in loads), default=0.0)
+    return f"a process began {late_s:.2f} s late" if late_s > LATE_S else None
 
 
 def _bound_process(loads: Collection[Load]) -> str | None:

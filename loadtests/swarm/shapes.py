@@ -86,6 +86,8 @@ class Swarm(LoadTestShape):
         """Write the results of a run that began, whether it came to its end or not."""
         if self._run is None:
             return
+        raised = [each["msg"] for each in self.runner.exceptions.values()]  # of users
+        self.obstacle = self.obstacle or next(iter(raised), None)
         self._results = self._run.results() | {"error": self.obstacle}
         if path := self._run.wanted.results:
             Path(path).write_text(json.dumps(self._results, indent=1) + "\n")
@@ -102,7 +104,7 @@ class Swarm(LoadTestShape):
         if self._results is None:
             return 2 if self.obstacle else 0
         has_failed = self._results["failures"] or self._results["errors"]
-        return int(bool(has_failed or self.runner.exceptions or not self._run.is_complete))
+        return int(bool(has_failed or self.obstacle or not self._run.is_complete))
 
     def _prepare(self, environment: Environment) -> int:
         self._run = self.obstacle = self._results = None

@@ -154,11 +154,22 @@ def test_a_layer_with_a_wrong_byte_fails_the_pull_and_is_not_held() -> None:
     assert LAYERS[3].digest not in held
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"config": {}, "layers": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"config": {}, "layers": []}',
+        b'{"manifests": 1}',
+        b'{"manifests": [{"platform": "any"}]}',
+        b'{"manifests": [{"platform": {"os": "linux", "architecture": "amd64"}}]}',
+    ],
+)
 def test_what_is_no_manifest_is_told(content: bytes) -> None:
     with (
         Toy(lambda _: Reply(200, content)) as toy,
         node(toy.host) as registry,
-        pytest.raises(Failure, match=r"not JSON|neither|not an image"),
+        pytest.raises(Failure, match=r"not JSON|neither|not an image|not an index"),
     ):
         pull_image(registry, NAME, "latest", PLATFORM, set())

@@ -6,6 +6,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,18 @@ def test_a_wave_begins_when_the_one_before_has_ended() -> None:
     started, ended = (datetime.fromisoformat(results[name]) for name in ("started", "ended"))
     last_s = max(one["begun_s"] for one in results["pulls"])
     assert (ended - started).total_seconds() >= last_s
+
+
+def test_a_process_that_is_told_too_late_to_begin_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processes = Processes({"a": 1, "b": 1})
+    monkeypatch.setattr(
+        processes.crews["b"], "begin", partial(gevent.spawn_later, 0.5, processes.crews["b"].begin)
+    )
+    client = conduct(processes).results()["client"]
+    assert client["bound"]
+    assert client["why"].startswith("a process began 0.")
 
 
 def test_a_run_that_loses_a_process_ends_and_keeps_what_was_reported() -> None:

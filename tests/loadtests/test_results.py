@@ -96,6 +96,7 @@ def test_pulls_before_and_during_pushes_are_told_apart() -> None:
         ([Load("m", 2, 10, 2.0, 7, 12)], True, "waited for a core for 70%"),
         ([Load("m", 2, 10, 5, 0, 20), Load("m", 2, 10, 6, 0, 20)], True, "55% of it by the client"),
         ([Load("m", 2, 10, 4, 0, 20), Load("n", 2, 10, 8, 0, 9)], False, "20% of it by the client"),
+        ([Load("m", 2, 0.1, 0, 0, 0, late_s=0.3)], True, "a process began 0.30 s late"),
         ([Load("m", 2, 10, 8, 0, 12)], False, "its busiest process was busy for 80%"),
         ([Load("m", 2, 0.4, 0.4, 0, 0.8)], False, "less than 0.5 s tells nothing"),
         ([], False, "less than 0.5 s tells nothing"),
