@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from http.client import HTTPResponse
 from io import DEFAULT_BUFFER_SIZE
-from types import TracebackType
 
 from gevent.monkey import get_original
 
@@ -65,12 +64,7 @@ class Answer:
     def __enter__(self) -> Answer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def header(self, name: str) -> str:
