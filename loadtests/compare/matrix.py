@@ -49,6 +49,8 @@ class Settings:
     nodes_a_shape: int = 40
     lasts_s: int = 8
     """A shape that has no end of its own."""
+    mixed_lasts_s: int = 30
+    """Half of it without pushes; a 99th percentile takes many pulls."""
 
 
 FULL = Settings()
@@ -60,6 +62,7 @@ QUICK = Settings(
     shapes=(ROLLING,),
     nodes_an_image=10,
     lasts_s=6,
+    mixed_lasts_s=12,
 )
 
 
@@ -72,7 +75,7 @@ def cases(settings: Settings) -> list[Case]:
             Case(BY_SHAPE, shape, HERD_IMAGE, settings.nodes_a_shape, settings.lasts_s)
             for shape in settings.shapes
         ],
-        PUSHES: [Case(PUSHES, MIXED, HERD_IMAGE, settings.nodes_a_shape, settings.lasts_s)],
+        PUSHES: [Case(PUSHES, MIXED, HERD_IMAGE, settings.nodes_a_shape, settings.mixed_lasts_s)],
     }
     return [case for part in settings.parts for case in by_part[part]]
 
