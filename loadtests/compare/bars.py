@@ -154,7 +154,7 @@ def failures(run: Run) -> int:
     least = int(run.error is not None)
     if run.result is None:
         return least
-    return max(least, run.result["errors"], len(run.result["failures"]))
+    return max(least, int(run.result["errors"]), len(run.result["failures"]))
 
 
 def failed_pushes(run: Run) -> int:

@@ -196,7 +196,7 @@ def images_sent(run: Run) -> float | None:
     """Measure what the account sent, in images."""
     if run.get("egress_bytes") is None or not run.get("image_bytes"):
         return None
-    return run["egress_bytes"] / run["image_bytes"]
+    return float(run["egress_bytes"] / run["image_bytes"])
 
 
 def request_ms(kind: str, percentile: str) -> Measure:

@@ -64,7 +64,9 @@ class Meter:
 
     def spent(self, late_s: float = 0.0) -> Load:
         differences = [now - begun for now, begun in zip(_now(), self._begun, strict=True)]
-        return Load(socket.gethostname(), os.cpu_count() or 1, *differences, late_s)
+        load = Load(socket.gethostname(), os.cpu_count() or 1, *differences)
+        load.late_s = late_s
+        return load
 
 
 def _now() -> tuple[float, float, float, float]:
