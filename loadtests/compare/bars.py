@@ -81,6 +81,7 @@ def of_growth(runs: Sequence[Run], few: int, many: int) -> Line:
 
 
 def of_pushes(runs: Sequence[Run]) -> list[Line]:
+    runs = [run for run in runs if run.what == PUSHES and not is_without_pushes(run)]
     growth = by_round(runs, p99_growth, FASTREG_LOCAL, PUSHES, MIXED)
     failed = total(map(failed_pushes, among(runs, FASTREG_LOCAL, PUSHES, MIXED)))
     return [
@@ -155,6 +156,13 @@ def failures(run: Run) -> int:
     if run.result is None:
         return least
     return max(least, int(run.result["errors"]), len(run.result["failures"]))
+
+
+def is_without_pushes(run: Run) -> bool:
+    """Return whether nobody pushed in a run that came to its end: it says nothing of pushes."""
+    if run.result is None or not run.result["complete"]:
+        return False
+    return not run.result["pushes"]["count"] + run.result["pushes"]["failed"]
 
 
 def failed_pushes(run: Run) -> int:

@@ -169,9 +169,12 @@ LAST = time_to_image("last")
 
 
 def phase_p99(phase: str) -> Measure:
-    """Measure the 99th percentile of the nodes' times in a part of the run, in seconds."""
+    """Measure the 99th percentile of the nodes' times in a part of the run, in seconds; nothing
+    where nobody pushed, as then its parts are the same."""
 
     def measure(run: Run) -> float | None:
+        if (run["result"].get("pushes") or {}).get("count") == 0:
+            return None
         phases = (run["result"].get("time_to_image") or {}).get("by_phase") or {}
         value: float | None = (phases.get(phase) or {}).get("p99")
         return value

@@ -127,7 +127,7 @@ def test_a_failure_in_one_round_is_one_whatever_the_median() -> None:
 def test_a_run_that_lost_a_process_is_a_failure_though_no_request_failed() -> None:
     lost = "failed: lost a process that loads the registry: b"
     herd, pushes = (a_run("fastreg", 0, case, 1.0, error=lost) for case in (HERD_OF_200, MIXED))
-    pushes.measured.update(complete=False, pushes={"failed": 0})
+    pushes.measured.update(complete=False, pushes={"count": 0, "failed": 0})
     assert list(line_of([herd], "herd of 200 nodes: failures").values) == [1]
     assert list(line_of([pushes], "pushes during pulls: failures").values) == [1]
 
@@ -163,9 +163,11 @@ def test_cpu_a_node_is_compared_from_the_smallest_herd_to_the_largest() -> None:
 def test_pulls_during_pushes_are_compared_with_those_before_them() -> None:
     run = a_run("fastreg", 0, MIXED, 1.0)
     run.measured["time_to_image"]["by_phase"] = {"quiet": {"p99": 2.0}, "pushing": {"p99": 3.0}}
-    run.measured["pushes"] = {"failed": 1}
+    run.measured["pushes"] = {"count": 8, "failed": 1}
     assert list(line_of([run], "pulls during pushes: p99").values) == [1.5]
     assert not line_of([run], "pushes during pulls: failures").is_met
+    run.measured["pushes"] = {"count": 0, "failed": 0}
+    assert bars.lines([run]) == []
 
 
 def test_nothing_is_said_about_what_was_not_run() -> None:
