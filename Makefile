@@ -20,7 +20,7 @@ AZURITE_VERSION := 3.35.0
 	docker-swarm-requirements clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-26s %s\n", $$1, $$2 }' Makefile
 
 serve: $(INSTALLED) ## serve ./data on 127.0.0.1:5000; CONFIG=file.yml and REGISTRY_* override
 	@exec $(VENV)/bin/fastreg serve $(CONFIG)
