@@ -23,6 +23,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from fastreg.oci.names import is_name
 from loadtests.client.auth import Credentials
 from loadtests.client.failures import Disconnected, Failure, Refused, Unauthorized
 from loadtests.client.registry import Registry
@@ -30,6 +31,7 @@ from loadtests.images import NAMES, Blob, Image, catalog
 from loadtests.images.image import INDEX_TYPE
 
 PREFIX = "swarm"
+MAX_SCALE = 100
 AT_ONCE = 3
 """Blobs that are pushed side by side: as many as docker does."""
 
@@ -128,17 +130,38 @@ def explain(error: Failure, host: str) -> str:
 
 
 def parse_names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    names = [name.strip() for name in value.split(",")]
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    if not names:
+        raise click.BadParameter(f"names none of {', '.join(NAMES)}")
     if unknown := sorted(set(names) - set(NAMES)):
         raise click.BadParameter(f"there is no {', '.join(unknown)}, but {', '.join(NAMES)}")
     return names
+
+
+def parse_scale(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not 0 < value <= MAX_SCALE:
+        raise click.BadParameter(f"is more than 0 and at most {MAX_SCALE}")
+    return value
+
+
+def parse_prefix(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    prefix = value.strip("/")
+    if prefix and not is_name(prefix):
+        raise click.BadParameter(f"{value!r} cannot begin a repository's name, as swarm can")
+    return prefix
 
 
 @click.command(help="Push the images that load tests pull. What is there already is left alone.")
 @click.option("--host", required=True, help="The registry's address, as http://127.0.0.1:5000")
 @click.option("--user", help="Who pushes, where the registry asks for it")
 @click.option("--password", envvar="SEED_PASSWORD", help="Or in SEED_PASSWORD")
-@click.option("--prefix", default=PREFIX, show_default=True, help="Comes before the images' names")
+@click.option(
+    "--prefix",
+    default=PREFIX,
+    show_default=True,
+    callback=parse_prefix,
+    help="Comes before the images' names",
+)
 @click.option(
     "--images",
     default=",".join(NAMES),
@@ -150,7 +173,7 @@ def parse_names(context: click.Context, parameter: click.Parameter, value: str) 
     "--scale",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    callback=parse_scale,
     help="Size of the layers; 1 is that of the real images",
 )
 def main(

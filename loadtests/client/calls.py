@@ -70,7 +70,7 @@ class Calls:
 
         try:
             with self._insist(request, scope) as answer:
-                expect(answer, name, ok)
+                expect(answer, name, target, ok)
                 yield answer
         except Cut:
             observe(None)
@@ -137,10 +137,10 @@ class Calls:
             return answer.content()
 
 
-def expect(answer: Answer, name: str, ok: tuple[int, ...]) -> None:
+def expect(answer: Answer, name: str, target: str, ok: tuple[int, ...]) -> None:
     if answer.status not in ok:
         kind = Unauthorized if answer.status == 401 else Refused
-        raise kind(name, answer.status, error_code(answer))
+        raise kind(name, answer.status, error_code(answer), target.partition("?")[0])
 
 
 def error_code(answer: Answer) -> str:

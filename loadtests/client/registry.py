@@ -11,10 +11,16 @@ from loadtests.bench.content import ACCEPT
 from loadtests.client.answers import Answer
 from loadtests.client.auth import Credentials, pull_scope, push_scope
 from loadtests.client.calls import Calls, Observe, ignore
-from loadtests.client.failures import DigestMismatch, Failure, WrongHeader
+from loadtests.client.failures import (
+    DigestMismatch,
+    Failure,
+    Truncated,
+    WrongHeader,
+    WrongLength,
+)
 from loadtests.client.pushes import Breaks, Content, Push, Pushed
 from loadtests.client.verify import Verifier, Verify, digest_of
-from loadtests.client.wire import Body, Connections
+from loadtests.client.wire import Body, Connections, split
 
 MANIFEST_HEADERS = {"Accept": ACCEPT}
 CATALOG_SCOPE = "registry:catalog:*"
@@ -43,6 +49,8 @@ class Registry:
         """`host` is an address, `http://` where it has no scheme. `observe` is called once a
         request; `timeout_s` bounds each wait for the other side."""
         base = host if "://" in host else f"http://{host}"
+        if split(base)[1] != "/":
+            raise Failure(f"a registry is at the root of its address, not at {base!r}")
         self._verify = verify
         self._connections = Connections(timeout_s, verify_tls)
         self._calls = Calls(base, credentials, observe, self._connections)
@@ -92,7 +100,10 @@ class Registry:
             Verifier(digest, self._verify) as verifier,
         ):
             check_header(answer, digest)
-            answer.receive(verifier.update, size)
+            try:
+                answer.receive(verifier.update, size)
+            except (Truncated, WrongLength) as failure:
+                raise type(failure)(f"{digest}: {failure}") from None
             verifier.finish()
             return answer.received_bytes
 

@@ -154,6 +154,8 @@ def check(host: str | None, wanted: Settings) -> None:
     """Raise Impossible unless there is a registry that has the images, and room for results."""
     if wanted.results and not Path(wanted.results).parent.is_dir():
         raise Impossible(f"--results: there is no directory {Path(wanted.results).parent}")
+    if wanted.results and Path(wanted.results).is_dir():
+        raise Impossible(f"--results: {wanted.results} is a directory, where a file is to be")
     if not host:
         raise Impossible("which registry? Say --host, as --host http://127.0.0.1:5000")
     try:

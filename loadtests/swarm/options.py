@@ -225,9 +225,9 @@ def _check(wanted: Settings) -> None:
         ("--duration", wanted.duration_s),
         ("--push-size", wanted.push_bytes),
     ):
-        if number <= 0:
+        if not number > 0:  # nor is it what "nan" says
             raise Misused(f"{flag} must be more than nothing")
-    if min(wanted.push_weight, wanted.list_weight, wanted.probe_weight) < 0:
+    if not all(w >= 0 for w in (wanted.push_weight, wanted.list_weight, wanted.probe_weight)):
         raise Misused("weights are not negative")
     if wanted.shape == "rolling" and wanted.waves > wanted.nodes:
         raise Misused(f"{wanted.nodes} nodes do not make {wanted.waves} waves")

@@ -94,7 +94,9 @@ class Member(User):
     def tell(
         self, kind: str, name: str, seconds: float, size: int, error: Exception | None
     ) -> None:
-        """Put it into Locust's own statistics."""
+        """Put it into Locust's own statistics, which count errors of one text together."""
+        if isinstance(error, Failure) and error.kind:
+            error = Failure(error.kind)
         self.environment.events.request.fire(
             request_type=kind,
             name=name,

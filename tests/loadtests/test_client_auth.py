@@ -230,7 +230,7 @@ def test_no_password_and_a_wrong_one_do_not(
     log = Log()
     with (
         node(reference, credentials=credentials, observe=log) as client,
-        pytest.raises(Unauthorized, match="GET blob was answered 401 UNAUTHORIZED") as raised,
+        pytest.raises(Unauthorized, match="was answered 401 UNAUTHORIZED") as raised,
     ):
         pull(client)
     assert [error for _, _, error in log.entries] == [raised.value]

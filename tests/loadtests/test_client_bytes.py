@@ -149,6 +149,7 @@ def test_a_length_other_than_the_descriptors_is_told_before_the_body_comes(by: i
     ):
         registry.pull_blob(NAME, LAYER.digest, LAYER.size + by)
     assert log.entries == [("GET blob", 0, raised.value)]
+    assert LAYER.digest in str(raised.value)
 
 
 @pytest.mark.parametrize(("by", "failure"), [(-1, WrongLength), (1, Truncated)])
@@ -217,7 +218,9 @@ def test_a_refusal_names_the_request_the_status_and_the_code() -> None:
         pytest.raises(Refused) as raised,
     ):
         registry.pull_blob(NAME, LAYER.digest, LAYER.size)
-    assert str(raised.value) == "GET blob was answered 404 BLOB_UNKNOWN"
+    asked = f"/v2/{NAME}/blobs/{LAYER.digest}"
+    assert str(raised.value) == f"GET blob of {asked} was answered 404 BLOB_UNKNOWN"
+    assert raised.value.kind == "GET blob was answered 404 BLOB_UNKNOWN"
     assert [error for _, _, error in log.entries] == [raised.value]
 
 

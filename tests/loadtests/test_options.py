@@ -58,6 +58,7 @@ def test_every_value_has_the_type_that_the_web_page_keeps() -> None:
     ("options", "said"),
     [
         ({"images": " , "}, "--images names no image"),
+        ({"duration": float("nan")}, "--duration must be more than nothing"),
         ({"think_time": "soon"}, "--think-time is seconds, as 2 or 1-5, and not 'soon'"),
         ({"think_time": "5-1"}, "--think-time goes from less to more"),
         ({"shape": "round"}, "--shape is one of thundering-herd, rolling"),

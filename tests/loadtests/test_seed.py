@@ -112,6 +112,22 @@ def test_an_unknown_image_is_refused_with_the_known_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "value"),
+    [("--images", ","), ("--scale", "nan"), ("--scale", "inf"), ("--prefix", "../a")],
+)
+def test_an_option_that_says_nothing_that_can_be_done_is_named(option: str, value: str) -> None:
+    done = seed("http://127.0.0.1:1", option, value)
+    assert done.exit_code == 2
+    assert f"'{option}'" in done.output
+
+
+def test_an_address_below_the_root_is_refused() -> None:
+    done = seed("http://127.0.0.1:1/below")
+    assert done.exit_code == 1
+    assert "at the root of its address" in done.output
+
+
+@pytest.mark.parametrize(
     ("error", "advice"),
     [
         (Disconnected("refused"), "Is the registry running"),
