@@ -161,6 +161,7 @@ def compare(
         stand = stack.enter_context(standing(workdir, settings, contenders, azure_reference))
         ready = [one for one in contenders if is_ready(stand, one, comparison)]
         todo = list(turns(cases(settings), ready, settings.rounds))
+        comparison.planned = len(todo)
         progress = stack.enter_context(Progress(console=CONSOLE))
         for number, case, contender in progress.track(todo, description="runs"):
             run = measure(stand, contender, case, number)
@@ -211,6 +212,9 @@ def why(error: str) -> str:
 
 def summary(comparison: Comparison) -> Iterator[str]:
     """Yield the table of the bars, and what went wrong."""
+    if not comparison.is_complete:
+        done = f"{len(comparison.runs)} of {comparison.planned or 'its'} runs"
+        yield f"It was ended early, after {done}."
     yield from table(bars.lines(comparison.runs))
     left_out = [one for one in comparison.contenders if "left_out" in one]
     yield from (f"- {one['name']} was left out: {one['left_out']}" for one in left_out)

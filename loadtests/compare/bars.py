@@ -23,7 +23,9 @@ def lines(runs: Sequence[Run]) -> list[Line]:
     """Return a line for every bar that the runs say something about."""
     nodes = sorted({run.nodes for run in runs if run.what == NODES and run.nodes > 1})
     herd = NODES_OF_THE_HERD if NODES_OF_THE_HERD in nodes else max(nodes, default=0)
-    found = [*of_the_herd(runs, herd), *of_a_cold_herd(runs, herd), *of_pushes(runs)]
+    found = of_pushes(runs)
+    if herd:
+        found = [*of_the_herd(runs, herd), *of_a_cold_herd(runs, herd), *found]
     if len(nodes) > 1:
         found.append(of_growth(runs, nodes[0], nodes[-1]))
     return [line for line in found if line.values]

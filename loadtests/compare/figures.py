@@ -67,6 +67,7 @@ class Results:
         self.contenders: Sequence[Mapping[str, Any]] = content.get("contenders") or []
         self.bars: Sequence[Mapping[str, Any]] = content.get("bars") or []
         self.runs: Sequence[Run] = content.get("runs") or []
+        self.planned: int = content.get("planned_runs", len(self.runs))
 
     @property
     def names(self) -> list[str]:

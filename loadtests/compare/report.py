@@ -64,6 +64,7 @@ def summary(results: Results) -> dict[str, Any]:
         "failures": sum(run["result"].get("errors") or 0 for run in runs),
         "mismatches": sum(run["result"].get("digest_mismatches") or 0 for run in runs),
         "runs": len(results.runs),
+        "planned": results.planned,
         "failed": [failed_row(run) for run in results.runs if run.get("error")],
         "bound": bound_rows(results),
     }

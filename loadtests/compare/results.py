@@ -27,6 +27,12 @@ class Comparison:
     contenders: list[dict[str, str]] = field(default_factory=list)
     """Name, storage, version; `left_out` says why one does not take part."""
     runs: list[Run] = field(default_factory=list)
+    planned: int = 0
+    """How many runs there are when nothing ends it early; 0 while that is not known."""
+
+    @property
+    def is_complete(self) -> bool:
+        return 0 < self.planned == len(self.runs)
 
     def save(self, path: Path) -> None:
         """Write it with a line for each run, so that two can be told apart by diff."""
@@ -36,6 +42,7 @@ class Comparison:
             "settings": asdict(self.settings)
             | {"client": CLIENT, "Azure": AZURE, "command": command()},
             "contenders": self.contenders,
+            "planned_runs": self.planned,
             "bars": [bar_as_json(line) for line in lines],
         }
         head = ",\n".join(f"{dump(name)}: {dump(part)}" for name, part in parts.items())

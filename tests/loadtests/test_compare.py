@@ -172,6 +172,14 @@ def test_pulls_during_pushes_are_compared_with_those_before_them() -> None:
 
 def test_nothing_is_said_about_what_was_not_run() -> None:
     assert bars.lines([]) == []
+    alone = a_run("fastreg, Azure cold", 0, ("nodes", "thundering-herd", "herd", 1), 1.0)
+    assert bars.lines([alone]) == []
+
+
+@pytest.mark.parametrize(("planned", "is_complete"), [(0, False), (1, True), (2, False)])
+def test_a_comparison_knows_whether_it_was_ended_early(planned: int, is_complete: bool) -> None:
+    comparison = Comparison({}, FULL, runs=[a_run("fastreg", 0, HERD_OF_200, 1.0)], planned=planned)
+    assert comparison.is_complete == is_complete
 
 
 def test_the_json_has_a_line_for_each_run_and_says_what_failed(tmp_path: Path) -> None:

@@ -146,6 +146,12 @@ def test_nothing_at_all_is_a_page_too(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.png"))
 
 
+def test_a_comparison_that_was_ended_early_says_so(results: Results, tmp_path: Path) -> None:
+    planned = len(results["runs"]) + 3
+    page = render({"planned_runs": planned, "machine": results["machine"]}, tmp_path).read_text()
+    assert f"ended early: {planned} runs were planned" in page
+
+
 def test_a_failed_run_is_named_and_in_no_figure(tmp_path: Path) -> None:
     results = small_results()
     results["runs"][0] |= {"result": None, "error": "a log\nthe server died\n"}
