@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from loadtests.client.failures import Failure
+from loadtests.client.failures import DigestMismatch, Failure
 from loadtests.client.registry import Fetched, Registry
 
 
@@ -65,14 +65,18 @@ def pull_blobs(
         held.add(blob.digest)
         return count
 
-    with ThreadPoolExecutor(at_once) as threads:
-        try:
-            return list(threads.map(pull, missing))
-        except BaseException as error:
-            failures.append(error)
-            if not isinstance(error, Exception):
-                registry.close()  # the node is stopped, and waits for nothing
-            raise
+    try:
+        with ThreadPoolExecutor(at_once) as threads:
+            try:
+                return list(threads.map(pull, missing))
+            except BaseException as error:
+                failures.append(error)
+                if not isinstance(error, Exception):
+                    registry.close()  # the node is stopped, and waits for nothing
+                raise
+    except Failure as failure:
+        # Of several, the one that must not be overlooked.
+        raise next((one for one in failures if isinstance(one, DigestMismatch)), failure) from None
 
 
 def of_platform(index: Fetched, platform: str) -> str:

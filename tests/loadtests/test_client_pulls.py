@@ -154,6 +154,25 @@ def test_a_layer_with_a_wrong_byte_fails_the_pull_and_is_not_held() -> None:
     assert LAYERS[3].digest not in held
 
 
+def test_a_mismatch_is_told_though_another_layer_failed_first() -> None:
+    both_asked, has_failed = threading.Event(), threading.Event()
+
+    def fail_two(seen: Seen) -> Reply:
+        if LAYERS[0].digest in seen.target:
+            both_asked.wait(30)
+            has_failed.set()
+            return Reply(404)
+        if LAYERS[1].digest in seen.target:
+            both_asked.set()
+            has_failed.wait(30)
+            return Reply(200, b"x" + LAYERS[1].content[1:])
+        return answer(seen)
+
+    with Toy(fail_two) as toy, node(toy.host) as registry, pytest.raises(DigestMismatch) as raised:
+        pull_image(registry, NAME, "latest", PLATFORM, set())
+    assert LAYERS[1].digest in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "content",
     [
