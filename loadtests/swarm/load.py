@@ -111,7 +111,8 @@ def _bound_process(loads: Collection[Load]) -> str | None:
     for load in loads:
         busy, waited = load.cpu_s / load.seconds, load.waited_s / load.seconds
         if busy + waited > BUSY_PROCESS:
-            advice = "--processes adds more" if waited < busy else "the machine has no more cores"
+            is_alone = busy > BUSY_PROCESS
+            advice = "--processes adds more" if is_alone else "the machine has no more cores"
             return (
                 f"a process was busy for {busy:.0%} of the time and waited for a core for "
                 f"{waited:.0%}: {advice}"

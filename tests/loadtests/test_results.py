@@ -93,7 +93,9 @@ def test_pulls_before_and_during_pushes_are_told_apart() -> None:
     ("loads", "is_bound", "why"),
     [
         ([Load("m", 2, 10, 9.0, 0, 12)], True, "a process was busy for 90% of the time"),
+        ([Load("m", 2, 10, 9.0, 0, 12)], True, "--processes adds more"),
         ([Load("m", 2, 10, 2.0, 7, 12)], True, "waited for a core for 70%"),
+        ([Load("m", 2, 10, 5.4, 4.6, 20)], True, "the machine has no more cores"),
         ([Load("m", 2, 10, 5, 0, 20), Load("m", 2, 10, 6, 0, 20)], True, "55% of it by the client"),
         ([Load("m", 2, 10, 4, 0, 20), Load("n", 2, 10, 8, 0, 9)], False, "20% of it by the client"),
         ([Load("m", 2, 0.1, 0, 0, 0, late_s=0.3)], True, "a process began 0.30 s late"),
