@@ -92,13 +92,13 @@ def test_an_account_that_is_slow_stops_the_client_and_not_the_event_loop(
     body = poured(CONTENT)
     push = gevent.spawn(uploads.push, body, DIGEST)
     with gevent.Timeout(60):
-        while cloud.proxy.count("put block") < 3 or body.poured < 16 * MIB:
+        while cloud.proxy.count("put block") < 5 or body.poured < 24 * MIB:
             gevent.sleep(0.005)
     for _ in range(50):
         gevent.sleep(0.005)
         assert not push.dead
-        assert body.poured == 16 * MIB
-        assert window_bytes() <= 16 * MIB
+        assert body.poured == 24 * MIB
+        assert window_bytes() <= 24 * MIB
     gate.set()
     push.get(timeout=60)
     assert cloud.read(paths.blob_data(DIGEST)) == CONTENT
