@@ -18,7 +18,7 @@ from locust.rpc import Message
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from loadtests.swarm.crew import Crew
-from loadtests.swarm.options import add_options, settings
+from loadtests.swarm.options import ON_THIS_MACHINE, add_options, settings
 from loadtests.swarm.shapes import Swarm
 from loadtests.swarm.users import Lister, Prober, Pusher, SwarmNode
 
@@ -74,6 +74,7 @@ def _set_up_crew(environment: Environment, runner: runners.Runner) -> None:
 def _set_up_conductor(environment: Environment, runner: runners.Runner) -> None:
     """Where it is decided what they do."""
     swarm: Swarm = environment.shape_class
+    swarm.said_at_start = {n: getattr(environment.parsed_options, n) for n in ON_THIS_MACHINE}
 
     def finish_in_browser(**_: Any) -> None:
         if not environment.parsed_options.headless:

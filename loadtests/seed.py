@@ -29,9 +29,9 @@ from loadtests.client.failures import Disconnected, Failure, Refused, Unauthoriz
 from loadtests.client.registry import Registry
 from loadtests.images import NAMES, Blob, Image, catalog
 from loadtests.images.image import INDEX_TYPE
+from loadtests.options import SCALE
 
 PREFIX = "swarm"
-MAX_SCALE = 100
 AT_ONCE = 3
 """Blobs that are pushed side by side: as many as docker does."""
 
@@ -138,12 +138,6 @@ def parse_names(context: click.Context, parameter: click.Parameter, value: str) 
     return names
 
 
-def parse_scale(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not 0 < value <= MAX_SCALE:
-        raise click.BadParameter(f"is more than 0 and at most {MAX_SCALE}")
-    return value
-
-
 def parse_prefix(context: click.Context, parameter: click.Parameter, value: str) -> str:
     prefix = value.strip("/")
     if prefix and not is_name(prefix):
@@ -173,7 +167,7 @@ def parse_prefix(context: click.Context, parameter: click.Parameter, value: str)
     "--scale",
     default=1.0,
     show_default=True,
-    callback=parse_scale,
+    type=SCALE,
     help="Size of the layers; 1 is that of the real images",
 )
 def main(

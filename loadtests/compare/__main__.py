@@ -40,6 +40,7 @@ from loadtests.compare.results import Comparison, told
 from loadtests.compare.runs import measure
 from loadtests.compare.store import seed, seeded
 from loadtests.images.catalog import NAMES, catalog
+from loadtests.options import SCALE
 
 ANY = click.Choice([contender.name for contender in CONTENDERS])
 CONSOLE = Console(stderr=True)
@@ -63,9 +64,12 @@ def numbers(_: click.Context, __: click.Parameter, value: str | None) -> tuple[i
     if value is None:
         return None
     try:
-        return tuple(sorted({int(word) for word in value.split(",")}))
+        found = sorted({int(word) for word in value.split(",")})
     except ValueError:
-        raise click.BadParameter("numbers with commas between, as 10,50,200") from None
+        found = [0]
+    if found[0] < 1:
+        raise click.BadParameter("numbers from 1 with commas between, as 10,50,200")
+    return tuple(found)
 
 
 def registries(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> list[Contender]:
@@ -86,7 +90,7 @@ def registries(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> 
 )
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part.")
 @click.option("--only", multiple=True, type=ANY, help="Only this contender.")
-@click.option("--scale", type=float, help="Shrinks every layer (default 1).")
+@click.option("--scale", type=SCALE, help="Shrinks every layer (default 1).")
 @click.option(
     "--registry",
     "others",
@@ -127,6 +131,7 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     allow_many_files()
     network = systems_network() if others else enter_own_network()
+    out.mkdir(parents=True, exist_ok=True)
     path = out / f"swarm-{time.strftime('%Y%m%d-%H%M%S')}.json"
     with tempfile.TemporaryDirectory(prefix="fastreg-swarm-", dir=directory) as name:
         comparison = Comparison(describe(Path(name), network), settings)

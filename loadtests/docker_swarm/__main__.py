@@ -20,6 +20,7 @@ from loadtests.docker_swarm.report import Report, Settings
 from loadtests.docker_swarm.rollouts import RolloutError
 from loadtests.docker_swarm.stand import measure
 from loadtests.images.catalog import NAMES
+from loadtests.options import SCALE
 
 RESULTS = SOURCES / "loadtests" / "results"
 PACKAGES = {
@@ -52,7 +53,7 @@ CANNOT_RUN = 2
     "--scale",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=SCALE,
     help="Size of the layers; 1 is that of the real image",
 )
 @click.option("--one-by-one", is_flag=True, help="Tell every daemon by itself: no Docker swarm")

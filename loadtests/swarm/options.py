@@ -58,8 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         )
         # What Locust's own add_argument sets, which a group of options does not go through.
         for trait in ("include_in_web_ui", "is_secret", "is_required", "is_multiple"):
-            is_set = trait == "include_in_web_ui" or (trait, flag) == ("is_secret", _SECRET)
-            setattr(action, trait, is_set)
+            setattr(action, trait, flag in _TRAITS.get(trait, ()))
     group.add_argument(
         "--swarm-help",
         action=_ShowOptions,
@@ -83,7 +82,10 @@ class _ShowOptions(argparse.Action):
         parser.exit()
 
 
-_SECRET = "--registry-password"
+ON_THIS_MACHINE = ("drop_command", "results")
+"""What reaches beyond the run. Locust's page asks nobody for a password, so it has no part in
+these: they are as the command line says."""
+
 _CHOICES = {"--shape": SHAPES, "--node-cache": NODE_CACHES, "--verify": VERIFY}
 _METAVARS = {
     "--images": "NAMES",
@@ -163,6 +165,10 @@ _OPTIONS: tuple[tuple[str, str | int | float, str], ...] = (
     ("--registry-password", "", "the password of --registry-user"),
     ("--results", "", "where the results go as JSON"),
 )
+
+
+_IN_PAGE = tuple(flag for flag, *_ in _OPTIONS if flag[2:].replace("-", "_") not in ON_THIS_MACHINE)
+_TRAITS = {"include_in_web_ui": _IN_PAGE, "is_secret": ("--registry-password",)}
 
 
 def settings(options: argparse.Namespace) -> Settings:

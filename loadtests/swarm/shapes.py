@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Swarm(LoadTestShape):
         super().__init__()
         self._run: Run | None = None
         self.obstacle: str | None = None
+        self.said_at_start: dict[str, str] = {}
+        """Options that whoever opens Locust's page cannot change."""
         self._results: dict[str, Any] | None = None
 
     def tick(self) -> tuple[int, float] | None:
@@ -108,7 +111,7 @@ class Swarm(LoadTestShape):
 
     def _prepare(self, environment: Environment) -> int:
         self._run = self.obstacle = self._results = None
-        wanted = settings(environment.parsed_options)
+        wanted = settings(Namespace(**vars(environment.parsed_options) | self.said_at_start))
         check(environment.host, wanted)
         counts = head_counts(wanted)
         for user_class in environment.user_classes:
